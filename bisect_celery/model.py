@@ -1,0 +1,644 @@
+"""The words of the project as frozen types, and the protocols of its edges.
+
+Read from top to bottom this is the way of one tree: a `Request` names two ends, a `Revision` has a
+`Tree`, a `Trial` turns the tree into an `Observation`, the judge turns observations into a
+`Judgement`, narrowing takes a commit apart into `Atom`s, and everything ends in a `Culprit`.
+Times inside observations are seconds since the trial began; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+# --- what is asked -----------------------------------------------------------------------------------
+
+
+class Match(enum.StrEnum):
+    """Which failures count as the failure we look for."""
+
+    SAME = "same"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The task to send. `task` None means Celery's own `celery.accumulate`-like task every Celery has.
+
+    `args`, `kwargs`, `expect` are JSON texts; `expect` None means any value. `count` 0 means: as many
+    as prove every slot (DESIGN 10), at least 20. `queue` is set only when the user names one.
+    `done_log` is a regular expression for the worker's log line that says a body has done its work.
+    """
+
+    task: str | None = None
+    args: str = "[]"
+    kwargs: str = "{}"
+    expect: str | None = None
+    count: int = 0
+    queue: str | None = None
+    done_log: str | None = None
+    sender: str = "guest"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A file of the user's that is copied into every tree: `source` on this machine, `target` in the tree."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a session was asked, resolved once. `sources` says where each value came from.
+
+    `subfolder` is where in the tree the app lives ("" or "services/mail"), POSIX style. `worker` are the
+    words after `celery -A APP worker`. `environment` are variables for every program of a trial, with
+    the placeholders `{broker_url}`, `{result_url}`, `{database_url}`, `{work_dir}` still in them;
+    `secrets` are those of their values that must never be printed. `budget` is in minutes,
+    `ceiling` the longest a trial may be watched, in seconds.
+    """
+
+    repository: Path
+    good: str
+    bad: str
+    app: str
+    subfolder: str = ""
+    paths: tuple[str, ...] = ()
+    first_parent: bool = False
+    probe: Probe = field(default_factory=Probe)
+    worker: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    prepare: str | None = None
+    python: str | None = None
+    match: Match = Match.SAME
+    output: Path | None = None
+    budget: float = 30.0
+    ceiling: float = 120.0
+    stack: str | None = None
+    broker: str | None = None
+    django_settings: str | None = None
+    sources: tuple[tuple[str, str], ...] = ()
+
+
+# --- revisions, trees, atoms -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit. `date` is the committer's, ISO 8601 with offset; `title` its first line."""
+
+    sha: str
+    tree: str
+    title: str
+    author: str
+    date: str
+    parents: tuple[str, ...]
+
+    @property
+    def short(self) -> str:
+        return self.sha[:10]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The git tree a trial runs. `label` says where it comes from: `a1b2c3d`, `a1b2c3d minus atom 3`."""
+
+    sha: str
+    label: str
+    title: str = ""
+
+
+class AtomKind(enum.StrEnum):
+    HUNK = "hunk"
+    IMPORT = "import"
+    FILE = "file"
+    MODE = "mode"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace `removed` at line index `start` (0-based, lines split on \\n only, ends kept) by `added`.
+
+    `start` counts in the parent's blob. A pure insertion has `removed` empty and stands before line `start`.
+    `rank` orders edits that share a `start`.
+    """
+
+    start: int
+    removed: tuple[bytes, ...]
+    added: tuple[bytes, ...]
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A whole-file change: mode and blob id before and after; None where the path does not exist."""
+
+    old_mode: str | None
+    old_sha: str | None
+    new_mode: str | None
+    new_sha: str | None
+
+
+@dataclass(frozen=True)
+class Atom:
+    """The smallest piece of a commit that narrowing moves: a hunk, one import statement, a whole-file change.
+
+    `number` counts from 1 in the order of the diff. `lines` is what a person is shown, each beginning with
+    `-` or `+`. Exactly one of `edit` and `changes` says what is done: an edit of the file at `path`, or
+    changes of whole paths that only make sense together (a file that becomes a folder).
+    """
+
+    number: int
+    kind: AtomKind
+    path: str
+    header: str
+    lines: tuple[str, ...]
+    edit: Edit | None = None
+    changes: tuple[tuple[str, FileChange], ...] = ()
+
+
+# --- what was seen -----------------------------------------------------------------------------------
+
+
+class Stage(enum.StrEnum):
+    """How far a trial came."""
+
+    LAYOUT = "layout"
+    ENVIRONMENT = "environment"
+    PREPARE = "prepare"
+    BOOT = "boot"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial ended before its probes could: at which stage, in one sentence, with the last log lines.
+
+    `missing` names what was not there, as (kind, name): ("module", "requests"), ("variable", "SECRET_KEY"),
+    ("host", "db"), ("package", "mysqlclient"). `lines` are raw and private: redact before printing.
+    """
+
+    stage: Stage
+    reason: str
+    exception: str | None = None
+    missing: tuple[tuple[str, str], ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """What became of one probe message. Times are seconds since the trial began; None: not seen.
+
+    `state` is Celery's final word as far as any source told it: SUCCESS, FAILURE, RETRY, REVOKED, REJECTED.
+    `sources` say who told: "event", "result", "log". `stored` is the state in the result backend.
+    `value` is the JSON text of the result when it was SUCCESS and representable. `process` is the pool
+    child that ran it, where known. `starts` counts how often a body was begun.
+    """
+
+    id: str
+    wave: int
+    sent: float
+    received: float | None = None
+    started: float | None = None
+    done: float | None = None
+    finished: float | None = None
+    starts: int = 0
+    state: str | None = None
+    stored: str | None = None
+    value: str | None = None
+    exception: str | None = None
+    detail: str | None = None
+    process: str | None = None
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueueCount:
+    """One queue at one moment, from the broker's live counts."""
+
+    name: str
+    ready: int
+    unacked: int
+    durable: bool = False
+    exclusive: bool = False
+    auto_delete: bool = False
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Dump:
+    """Where one process of the worker stood: innermost frame first, each `function (file:line)`. No locals."""
+
+    pid: int
+    role: str
+    frames: tuple[str, ...]
+    thread: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What the worker said of itself. `concurrency` and `prefetch` are None where it could not be asked."""
+
+    celery: str | None = None
+    python: str | None = None
+    concurrency: int | None = None
+    prefetch: int | None = None
+    acks_late: bool | None = None
+    ignore_result: bool | None = None
+    pool: str | None = None
+    registered: tuple[str, ...] = ()
+    result_backend: str | None = None
+    broker_kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen in one trial: facts, no opinion, and until when they were watched (`until`, seconds).
+
+    `ready_at`: when the worker's consumer stood on its queues. `quiet`: the longest time between two signs
+    of progress; `last_progress`: the last one. `held`: pool slots that the worker still counts as busy
+    after all was done (None: could not be asked). `worker_exit`: its exit status if it ended by itself
+    (negative: a signal). `foreign_broker`: the address it went to instead of ours. `children_lost` counts pool
+    children that died. `load` is the machine's one-minute load average.
+    """
+
+    until: float
+    failure: Failure | None = None
+    worker: WorkerFacts = field(default_factory=WorkerFacts)
+    ready_at: float | None = None
+    messages: tuple[Message, ...] = ()
+    queues: tuple[QueueCount, ...] = ()
+    consumers: int | None = None
+    held: int | None = None
+    last_progress: float = 0.0
+    quiet: float = 0.0
+    worker_exit: int | None = None
+    worker_exit_at: float | None = None
+    children_lost: int = 0
+    foreign_broker: str | None = None
+    unregistered: bool = False
+    dumps: tuple[Dump, ...] = ()
+    errors: tuple[str, ...] = ()
+    load: float = 0.0
+
+
+class Kind(enum.StrEnum):
+    """What the facts look like. The order of DESIGN; each has a rule in `core.judge`."""
+
+    COMPLETED = "completed"
+    WRONG_RESULT = "wrong-result"
+    TASK_FAILED = "task-failed"
+    UNREGISTERED = "unregistered"
+    NEVER_RECEIVED = "never-received"
+    STUCK_IN_TASK = "stuck-in-task"
+    EXECUTED_NOT_ACKED = "executed-not-acked"
+    SLOT_LOST = "slot-lost"
+    RESULT_LOST = "result-lost"
+    REDELIVERED = "redelivered"
+    SLOW = "slow"
+    WORKER_DIED = "worker-died"
+    BOOT_FAILED = "boot-failed"
+    ENVIRONMENT_FAILED = "environment-failed"
+    BROKER_NOT_REDIRECTED = "broker-not-redirected"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """What the facts look like. Two symptoms are the same failure when kind, exception and template agree."""
+
+    kind: Kind
+    exception: str | None = None
+    template: str | None = None
+
+    def same_failure(self, other: Symptom) -> bool:
+        return self == other
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.exception})" if self.exception else str(self.kind)
+
+
+class Verdict(enum.IntEnum):
+    """The value is git's exit status for `git bisect run`."""
+
+    GOOD = 0
+    BAD = 1
+    SKIP = 125
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdict and symptom over one or more trials of a tree; `rule` says in words what decided."""
+
+    verdict: Verdict
+    symptom: Symptom
+    rule: str
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One tree tried once. `mode` is "faithful" or "fast"; `digest` names everything that was held the same.
+
+    `attempt` counts trials of the same tree, digest and mode in a session from 1; `purpose` says who asked:
+    "good end", "bad end", "search", "narrow", "confirm", "try", "reproduce". `reused` is the session a
+    stored trial came from.
+    """
+
+    number: int
+    tree: Tree
+    observation: Observation
+    digest: str = ""
+    attempt: int = 1
+    mode: str = "faithful"
+    purpose: str = ""
+    started_at: str = ""
+    seconds: float = 0.0
+    artifacts: str = ""
+    reused: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trial and what the judge made of it, which is what reports and terminals show."""
+
+    trial: Trial
+    judgement: Judgement
+
+
+# --- what was found ----------------------------------------------------------------------------------
+
+
+class Outcome(enum.StrEnum):
+    """How a session ended; the exit status follows from it."""
+
+    CONFIRMED = "confirmed"
+    COMMIT_ONLY = "commit-only"
+    PREDATES_GOOD = "predates-good"
+    NO_CULPRIT = "no-culprit"
+    CANDIDATES = "candidates"
+    ENDS_WRONG = "ends-wrong"
+    INFRA = "infra"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A row of the confirmation table: of `tried` trials of one tree, `failed` showed the failure.
+
+    `other` counts those that showed neither the failure nor success. `trials` are their numbers.
+    """
+
+    name: str
+    tree: Tree
+    failed: int
+    tried: int
+    other: int = 0
+    trials: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The first bad commit, the minimal cause (atoms whose change alone breaks the parent), the minimal fix.
+
+    `cause` and `fix` may differ, and either may be empty when it could not be proven; `caveats` say why.
+    `patch` is the fix as a patch against the culprit that `git apply` takes, tried.
+    """
+
+    revision: Revision
+    cause: tuple[Atom, ...] = ()
+    fix: tuple[Atom, ...] = ()
+    cause_tree: str | None = None
+    fixed_tree: str | None = None
+    patch: str = ""
+    confirmation: tuple[Tally, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not as in the user's project: what, theirs, ours, and why or what flag changes it."""
+
+    what: str
+    theirs: str
+    ours: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class StackFacts:
+    """What was taken to run trials in, and why: the first line of every run."""
+
+    name: str
+    broker: str
+    broker_version: str
+    emulated: bool
+    why: str
+    walled: bool
+    detail: str = ""
+
+
+# --- the edges ---------------------------------------------------------------------------------------
+
+
+class Cancel(Protocol):
+    """The one way to wait. Set from a signal, it ends every wait of the session."""
+
+    def wait(self, condition: Callable[[], bool], deadline: float, poll: float = 0.02) -> bool:
+        """Wait until `condition()` holds or `deadline` seconds are over; which of the two is the answer.
+
+        Raises Cancelled when the session was told to stop.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise Cancelled if the session was told to stop."""
+        ...
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who owns a process, container or folder: names one run of one process of one machine, for ever."""
+
+    machine: str
+    boot: str
+    pid: int
+    started: int
+    session: str
+
+    def label(self) -> str:
+        return "/".join((self.machine, self.boot, str(self.pid), str(self.started), self.session))
+
+    @classmethod
+    def parse(cls, text: str) -> Owner | None:
+        parts = text.split("/")
+        if len(parts) != 5 or not (parts[2].isdigit() and parts[3].isdigit()):
+            return None
+        return cls(parts[0], parts[1], int(parts[2]), int(parts[3]), parts[4])
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A fresh namespace on the broker: RabbitMQ's vhost with a user of its own. Never printed."""
+
+    vhost: str
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A project's dependencies, built. `python` and `bin` are paths as programs of a trial see them.
+
+    `key` is the digest of the resolved set, interpreter and platform; `packages` are (name, version).
+    """
+
+    key: str
+    python: str
+    bin: str
+    packages: tuple[tuple[str, str], ...] = ()
+    lock: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a builder's command left: exit status (0 is success) and its output, both streams together."""
+
+    code: int
+    text: str
+
+
+class Runner(Protocol):
+    """Where environments are built: this machine, or a builder container with index access.
+
+    `root` is the folder that keeps environments and uv's cache, on one mount, at the same path inside
+    workers. `platform` goes into an environment's key.
+    """
+
+    root: str
+    platform: str
+
+    def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str], source: Path | None, deadline: float, cancel: Cancel
+    ) -> RunResult:
+        """Run a command with the index in reach; `source` (a laid-out tree) is its working folder, a copy.
+
+        Raises InfraError when it cannot be run at all or passes its deadline (seconds).
+        """
+        ...
+
+    def uv(self) -> tuple[str, ...]:
+        """The words that start uv there."""
+        ...
+
+    def interpreter(self, version: str | None) -> tuple[str, str]:
+        """(path, full version) of a Python of `version` ("3.11", None: the default). Raises UserError if none."""
+        ...
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file below `root`, None if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program to start in a place. `folder` is relative to the checkout; `env` is its whole environment.
+
+    `{python}`-like placeholders are already filled in. With `stdin`, `Running.write` reaches it.
+
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    folder: str = ""
+    stdin: bool = False
+
+
+class Running(Protocol):
+    """A program that was started in a place. `out` and `err` are files here that grow as it writes."""
+
+    out: Path
+    err: Path
+
+    def write(self, line: str) -> None:
+        """Send a line (the newline is added) to its standard input."""
+        ...
+
+    def alive(self) -> bool: ...
+
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        ...
+
+    def stop(self) -> None:
+        """End it and all its children at once. Idempotent; after it nothing of it runs."""
+        ...
+
+
+class Place(Protocol):
+    """A tree laid out in a slot, with a fresh namespace, a fresh folder and its dependencies: room for one trial.
+
+    `checkout`, `work_dir` (HOME, TMPDIR, databases) and `guest` (our guest files) are paths as programs see
+    them; `broker_url` is how programs reach the broker, `harness_url` how we do.
+    """
+
+    checkout: str
+    work_dir: str
+    guest: str
+    broker_url: str
+    harness_url: str
+    vhost: str
+
+    def start(self, program: Program) -> Running:
+        """Start a program; its stop is registered with the place."""
+        ...
+
+    def queues(self) -> tuple[QueueCount, ...]:
+        """The broker's live counts of this place's namespace. Raises InfraError when the broker does not answer."""
+        ...
+
+    def dump(self, worker: Running) -> tuple[Dump, ...]:
+        """Where the worker's processes stand, by py-spy, without locals. Empty when it cannot be had."""
+        ...
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """What a person needs to look around in a kept place: (name, how to get there)."""
+        ...
+
+
+class Stack(Protocol):
+    """What trees run in: broker, and worker places. One a session; many places, one after the other a slot."""
+
+    facts: StackFacts
+    runner: Runner
+
+    def start(self, cancel: Cancel) -> None:
+        """Bring up what stays for the session and wait until it is healthy. Raises InfraError."""
+        ...
+
+    def stop(self) -> None:
+        """Take everything down. Idempotent."""
+        ...
+
+    def place(
+        self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
+    ) -> AbstractContextManager[Place]:
+        """A place for one trial of the tree laid out at `layout`; leaving it kills its programs, then its namespace.
+
+        `artifacts` is where the programs' outputs are kept. `layout` may be used in place (it is ours alone).
+        """
+        ...
+
+
+class Redact(Protocol):
+    """Takes every secret we know of out of a text."""
+
+    def __call__(self, text: str) -> str: ...

@@ -1,0 +1,293 @@
+"""The one door to other programs: deadline, own process group, captured output, stop, label.
+
+Every program we start carries our label in its environment (`LABEL`), so that a guardian or a later
+sweep finds it and its children even when they left the process group, and never anybody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel, Owner
+
+LABEL = "BISECT_CELERY_OWNER"
+POLL = 0.01
+KILL_GRACE = 5.0
+
+# What a program of ours may see of the caller's environment; everything else must be named (DESIGN 6).
+ALLOWED = ("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TERM")
+
+
+class CommandFailed(InfraError):
+    """A program ended with a status that its caller did not expect; carries all that is needed to see why."""
+
+    def __init__(self, finished: Finished) -> None:
+        tail = "\n".join(finished.error_text().splitlines()[-8:])
+        super().__init__(f"`{' '.join(finished.argv)}` ended with status {finished.code}: {tail}")
+        self.finished = finished
+
+
+class DeadlinePassed(InfraError):
+    """A program did not end in time and was killed."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ended: its words, exit status (negative: the signal), and what it wrote."""
+
+    argv: tuple[str, ...]
+    code: int
+    out: bytes
+    err: bytes
+
+    def text(self) -> str:
+        return self.out.decode("utf-8", "surrogateescape")
+
+    def error_text(self) -> str:
+        return self.err.decode("utf-8", "replace")
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The allow-listed part of our own environment, plus `extra`."""
+    kept = {name: os.environ[name] for name in ALLOWED if name in os.environ}
+    kept.setdefault("PATH", os.defpath)
+    kept.update(extra or {})
+    return kept
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    deadline: float,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | None = None,
+    check: bool = True,
+    cancel: Cancel | None = None,
+) -> Finished:
+    """Run a program to its end and capture what it writes.
+
+    `deadline` is in seconds from now. `env` is the whole environment (default: `clean_environment()`).
+    Raises DeadlinePassed when it took longer, CommandFailed when `check` and the status is not 0,
+    InfraError when it cannot be started, Cancelled when `cancel` was set meanwhile.
+    """
+    process = _popen(argv, cwd, env, subprocess.PIPE if input is not None else subprocess.DEVNULL,
+                     subprocess.PIPE, subprocess.PIPE)  # fmt: skip
+    try:
+        out, err = _communicate(process, argv, deadline, input, cancel)
+    except BaseException:
+        kill_group(process.pid)
+        process.communicate()
+        raise
+    finished = Finished(tuple(argv), process.returncode, out, err)
+    if check and finished.code != 0:
+        raise CommandFailed(finished)
+    return finished
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], argv: Sequence[str], deadline: float, input: bytes | None, cancel: Cancel | None
+) -> tuple[bytes, bytes]:
+    end = time.monotonic() + deadline
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise DeadlinePassed(f"`{' '.join(argv)}` did not end within {deadline:g} s and was stopped.")
+        try:
+            return process.communicate(input, timeout=left if cancel is None else min(left, 0.1))
+        except subprocess.TimeoutExpired:
+            input = None  # communicate() keeps what it has not sent yet
+            if cancel is not None:
+                cancel.check()
+
+
+class Process:
+    """A program that runs beside us, in a process group of its own. Thread-safe to stop; stop is idempotent."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self.pid = popen.pid
+
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        return self._popen.poll()
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input. Silently nothing when it already went away: its exit tells the story."""
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                self._popen.stdin.write(data)
+                self._popen.stdin.flush()
+
+    def close_input(self) -> None:
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                self._popen.stdin.close()
+
+    def stop(self, grace: float = 0.0) -> None:
+        """End the whole process group: SIGTERM and `grace` seconds first if asked for, then SIGKILL."""
+        if grace > 0 and self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(grace)
+        kill_group(self.pid)
+        self.close_input()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(KILL_GRACE)
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bool = False,
+    stdout: IO[bytes] | int = subprocess.DEVNULL,
+    stderr: IO[bytes] | int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start a program in its own session and process group; the caller owns its stop.
+
+    With `stdin` its standard input is a pipe for `Process.write`. Raises InfraError when it cannot be started.
+    """
+    return Process(_popen(argv, cwd, env, subprocess.PIPE if stdin else subprocess.DEVNULL, stdout, stderr, pass_fds))
+
+
+def _popen(
+    argv: Sequence[str],
+    cwd: Path | str | None,
+    env: Mapping[str, str] | None,
+    stdin: int,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    environment = dict(env) if env is not None else clean_environment()
+    if _owner is not None:
+        environment[LABEL] = _owner.label()
+    try:
+        return subprocess.Popen(
+            list(argv), cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr,
+            start_new_session=True, pass_fds=tuple(pass_fds),
+        )  # fmt: skip
+    except OSError as error:
+        raise InfraError(f"`{argv[0]}` cannot be started: {error.strerror}.") from error
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL a process group that we started; nothing when it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+# --- who we are, and what is provably ours -----------------------------------------------------------
+
+_owner: Owner | None = None
+
+
+def own(session: str) -> Owner:
+    """Declare that this process owns what it starts from now on, for `session`; returns the label's content."""
+    global _owner
+    _owner = Owner(machine_id(), boot_id(), os.getpid(), start_time(os.getpid()) or 0, session)
+    return _owner
+
+
+def owner() -> Owner | None:
+    return _owner
+
+
+@functools.cache
+def machine_id() -> str:
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError):
+            if text := Path(path).read_text().strip():
+                return text
+    return os.uname().nodename
+
+
+@functools.cache
+def boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks after boot at which `pid` started: with the pid it names one process for ever. None: gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def is_alive(owner: Owner) -> bool:
+    """Whether the process that owns something still runs; True also where that cannot be known."""
+    if owner.machine != machine_id():
+        return True
+    if boot_id() and owner.boot != boot_id():
+        return False
+    if not Path("/proc/self/stat").exists():
+        return _exists(owner.pid)
+    return start_time(owner.pid) == owner.started
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def labelled(wanted: Owner | None = None) -> Iterator[tuple[int, Owner]]:
+    """Processes of this machine that carry our label (`wanted`: only that owner's), as (pid, owner)."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        found = _label_in(environ)
+        if found is not None and (wanted is None or found == wanted):
+            yield int(entry.name), found
+
+
+def _label_in(environ: bytes) -> Owner | None:
+    prefix = LABEL.encode() + b"="
+    for item in environ.split(b"\0"):
+        if item.startswith(prefix):
+            return Owner.parse(item[len(prefix) :].decode("utf-8", "replace"))
+    return None
+
+
+def kill_labelled(owner: Owner, deadline: float = KILL_GRACE, spare: int | None = None) -> int:
+    """SIGKILL every process labelled with `owner` until none is left; returns how many were killed."""
+    killed: set[int] = set()
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        pids = [pid for pid, _ in labelled(owner) if pid not in (os.getpid(), spare) and start_time(pid)]
+        if not pids:
+            break
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        time.sleep(POLL)
+    return len(killed)

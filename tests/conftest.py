@@ -1,0 +1,74 @@
+"""What all tests share: a home of their own, and honest skipping.
+
+A test marked `docker`, `rabbitmq` or `network` is skipped where that is missing; with
+`BISECT_CELERY_NO_SKIPS=1` (the gate) it runs and fails instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bisect_celery.lab.cancel import Token
+
+NO_SKIPS = os.environ.get("BISECT_CELERY_NO_SKIPS") == "1"
+
+
+@functools.cache
+def docker_missing() -> str | None:
+    import docker
+
+    try:
+        docker.from_env(timeout=5).ping()
+    except Exception as error:
+        return f"no Docker engine answers ({type(error).__name__})"
+    return None
+
+
+@functools.cache
+def rabbitmq_missing() -> str | None:
+    candidates = ("/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server"))
+    return None if any(path and Path(path).exists() for path in candidates) else "rabbitmq-server is not installed"
+
+
+@functools.cache
+def network_missing() -> str | None:
+    return "BISECT_CELERY_OFFLINE is set" if os.environ.get("BISECT_CELERY_OFFLINE") else None
+
+
+NEEDS = {"docker": docker_missing, "rabbitmq": rabbitmq_missing, "network": network_missing}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name, missing in NEEDS.items():
+            if item.get_closest_marker(name) and (why := missing()):
+                if NO_SKIPS:
+                    pytest.exit(f"skipping is forbidden here, and {why}", returncode=1)
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the user's home; uv's and pip's caches of the machine may still be read."""
+    home = tmp_path_factory.mktemp("home")
+    cache = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser())
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HOME", str(home))
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        patch.delenv(name, raising=False)
+    patch.setenv("BISECT_CELERY_TEST_UV_CACHE", cache)
+    for name in [name for name in os.environ if name.startswith("GIT_") and name != "GIT_SSL_CAINFO"]:
+        patch.delenv(name)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def cancel() -> Token:
+    return Token()
