@@ -445,6 +445,50 @@ class StackFacts:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A revision that could not be judged, and why. `adjoins`: it stands next to the culprit in history."""
+
+    revision: Revision
+    reason: str
+    adjoins: bool = False
+
+
+@dataclass(frozen=True)
+class Session:
+    """One `run` as far as it came: all that a report, a resume or a person needs. Nothing in it is secret.
+
+    `id` is short and sorts by time. `command` is the exact command to repeat. `headline` is the one sentence
+    that says it all. `good_symptom`/`bad_symptom` are what the ends showed. `advice` are the next things to
+    do, first one first; `not_tested` what nobody should read into the result. `versions` are (name, version).
+    """
+
+    id: str
+    command: str
+    request: Request
+    started_at: str
+    finished_at: str | None = None
+    outcome: Outcome | None = None
+    headline: str = ""
+    good: Revision | None = None
+    bad: Revision | None = None
+    stack: StackFacts | None = None
+    differences: tuple[Difference, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    good_symptom: Symptom | None = None
+    bad_symptom: Symptom | None = None
+    good_trial: int | None = None
+    bad_trial: int | None = None
+    culprit: Culprit | None = None
+    candidates: tuple[Revision, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    bisect_log: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
+    not_tested: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    task_candidates: tuple[str, ...] = ()
+
+
 # --- the edges ---------------------------------------------------------------------------------------
 
 
