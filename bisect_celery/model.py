@@ -266,7 +266,8 @@ class Observation:
     of progress; `last_progress`: the last one. `held`: pool slots that the worker still counts as busy
     after all was done (None: could not be asked). `worker_exit`: its exit status if it ended by itself
     (negative: a signal). `foreign_broker`: the address it went to instead of ours. `children_lost` counts pool
-    children that died. `load` is the machine's one-minute load average.
+    children that died. `ended` says why watching stopped: "complete", "quiet", "total", "exit". `load` is the
+    machine's one-minute load average.
     """
 
     until: float
@@ -286,6 +287,7 @@ class Observation:
     unregistered: bool = False
     dumps: tuple[Dump, ...] = ()
     errors: tuple[str, ...] = ()
+    ended: str = ""
     load: float = 0.0
 
 

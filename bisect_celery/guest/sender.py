@@ -1,0 +1,335 @@
+"""Load the project's app, send probes by the project's own `apply_async`, and read the results back.
+
+Speaks JSON, one object a line: orders on standard input, what happened on standard output.
+
+    {"do": "load", "app": "shop", "broker": {"host":…, "port":…, "vhost":…, "user":…}}
+    {"do": "send", "task": "orders.tasks.mail" | null, "args": […], "kwargs": {…}, "ids": […], "queue": null, "wave": 1}
+    {"do": "ask"}       what the worker says it holds
+    {"do": "quit"}
+
+Nothing is published, and no connection opened, unless every broker address that the app resolves is the given one.
+"""
+
+from __future__ import print_function
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+
+try:
+    import queue
+except ImportError:  # Python 2
+    import Queue as queue  # noqa: N813
+
+FINAL = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
+# A task every Celery has, newest name first.
+EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
+SECRET = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "API_KEY", "APIKEY", "CREDENTIAL", "PRIVATE", "DSN", "ACCESS_KEY")
+
+_lock = threading.Lock()
+_stdout = sys.stdout
+
+
+def tell(event, **fields):
+    fields["event"] = event
+    with _lock:
+        _stdout.write(json.dumps(fields, default=repr) + "\n")
+        _stdout.flush()
+
+
+def orders(lines):
+    """Standard input as a queue; None when it ends."""
+    for line in iter(sys.stdin.readline, ""):
+        lines.put(json.loads(line))
+    lines.put(None)
+
+
+# --- loading -----------------------------------------------------------------------------------------
+
+
+def find_app(name):
+    try:
+        from celery.app.utils import find_app as celerys_own
+    except ImportError:
+        celerys_own = None
+    if celerys_own is not None:
+        return celerys_own(name)
+    module, _, attribute = name.partition(":")
+    __import__(module)
+    found = sys.modules[module]
+    for candidate in (attribute, "app", "celery"):
+        if candidate and hasattr(found, candidate):
+            found = getattr(found, candidate)
+            break
+    return found
+
+
+def load(name):
+    app = find_app(name)
+    app.finalize() if hasattr(app, "finalize") else None
+    app.loader.import_default_modules()
+    return app
+
+
+def connections(app):
+    """Every connection the app would make, by kind, none of them opened."""
+    makers = ("connection_for_write", "connection_for_read")
+    if hasattr(app, makers[0]):
+        return [getattr(app, maker)() for maker in makers]
+    return [app.connection() if hasattr(app, "connection") else app.broker_connection()]
+
+
+def addresses(connection):
+    """(host, port, vhost, user) of a connection and of all its failovers."""
+    try:
+        from kombu.utils.url import parse_url
+    except ImportError:
+        parse_url = None
+    found = [(connection.hostname, connection.port, connection.virtual_host, connection.userid)]
+    for url in getattr(connection, "alt", None) or ():
+        if parse_url is not None:
+            parts = parse_url(url)
+            found.append((parts["hostname"], parts["port"], parts["virtual_host"], parts["userid"]))
+    return found
+
+
+def foreign(app, ours):
+    """The first address the app resolves that is not ours, without its credentials; None if all are ours."""
+    for connection in connections(app):
+        for host, port, vhost, user in addresses(connection):
+            same = (host, int(port or 5672), (vhost or "/").lstrip("/")) == (
+                ours["host"],
+                int(ours["port"]),
+                ours["vhost"].lstrip("/"),
+            )
+            if not same or user != ours["user"]:
+                return "%s:%s/%s" % (host, port or 5672, (vhost or "").lstrip("/"))
+    return None
+
+
+def setting(app, *names):
+    for name in names:
+        try:
+            value = getattr(app.conf, name)
+        except Exception:
+            continue
+        if value is not None:
+            return value
+    return None
+
+
+def scheme(value):
+    """The kind in a URL or backend name: `redis://:pw@host/0` is `redis`; never more than that."""
+    if not value:
+        return None
+    text = str(value[0] if isinstance(value, (list, tuple)) else value)
+    return text.split("://", 1)[0].split(":", 1)[0] if "://" in text or ":" in text else text
+
+
+def configured_broker(app):
+    """The kind of broker the project itself names, which the environment's override hides."""
+    for name in ("broker_url", "BROKER_URL", "broker_write_url"):
+        try:
+            value = app.conf.get(name)
+        except Exception:
+            continue
+        if value:
+            return scheme(value)
+    return None
+
+
+def facts(app):
+    import celery
+
+    task_names = sorted(name for name in app.tasks)
+    return {
+        "celery": getattr(celery, "__version__", None),
+        "python": "%d.%d.%d" % sys.version_info[:3],
+        "registered": task_names,
+        "prefetch_multiplier": setting(app, "worker_prefetch_multiplier", "CELERYD_PREFETCH_MULTIPLIER"),
+        "concurrency": setting(app, "worker_concurrency", "CELERYD_CONCURRENCY"),
+        "result_backend": scheme(setting(app, "result_backend", "CELERY_RESULT_BACKEND")),
+        "broker_kind": configured_broker(app),
+        "default_queue": setting(app, "task_default_queue", "CELERY_DEFAULT_QUEUE"),
+    }
+
+
+def secrets(app):
+    """Values of secret-named settings, so that the harness can take them out of everything it writes."""
+    found = set()
+    sources = []
+    try:
+        sources.append(dict((key, app.conf.get(key)) for key in app.conf))
+    except Exception:
+        pass
+    try:
+        from django.conf import settings
+
+        sources.append(dict((key, getattr(settings, key)) for key in dir(settings) if key.isupper()))
+    except Exception:
+        pass
+    for source in sources:
+        collect(source, found, False)
+    return sorted(found)
+
+
+def collect(value, found, named):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            collect(inner, found, named or any(word in str(key).upper() for word in SECRET))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            collect(inner, found, named)
+    elif named and isinstance(value, str) and len(value) >= 6:
+        found.add(value)
+
+
+def task_facts(app, name):
+    task = app.tasks.get(name)
+    if task is None:
+        return {}
+    return {"acks_late": bool(getattr(task, "acks_late", False)), "ignore_result": bool(task.ignore_result)}
+
+
+# --- sending and reading back ------------------------------------------------------------------------
+
+
+def everywhere(app):
+    for name in EVERYWHERE:
+        if name in app.tasks:
+            return name
+    return EVERYWHERE[0]
+
+
+def send(app, order):
+    name = order["task"] or everywhere(app)
+    task = app.tasks.get(name)
+    options = {"queue": order["queue"]} if order.get("queue") else {}
+    results = []
+    tell("sending", task=name, registered=task is not None, **task_facts(app, name))
+    for id_ in order["ids"]:
+        if task is not None:
+            result = task.apply_async(order["args"], order["kwargs"], task_id=id_, **options)
+        else:
+            result = app.send_task(name, order["args"], order["kwargs"], task_id=id_, **options)
+        tell("sent", id=id_, wave=order["wave"])
+        results.append(result)
+    readable = not (task is not None and task.ignore_result) and has_results(app)
+    return results if readable else []
+
+
+def has_results(app):
+    return type(app.backend).__name__ != "DisabledBackend"
+
+
+def canonical(value):
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        return None
+
+
+def report(result, value):
+    state = result.state
+    fields = {"id": result.id, "state": state}
+    if state == "SUCCESS":
+        fields["value"] = canonical(value)
+    elif isinstance(value, BaseException):
+        fields["exception"] = type(value).__name__
+        fields["detail"] = str(value)
+    tell("result", **fields)
+
+
+def poll(pending, patience):
+    """One look at every result that is still open; returns those that stay open."""
+    still = []
+    for result in pending:
+        try:
+            value = result.get(timeout=patience, interval=patience, propagate=False)
+        except Exception as error:
+            # TimeoutError's name and home moved between versions; anything else is the backend's trouble.
+            if "timeout" not in type(error).__name__.lower() and "timed out" not in str(error).lower():
+                tell("result-error", id=result.id, exception=type(error).__name__, detail=str(error))
+                continue
+            still.append(result)
+            continue
+        report(result, value)
+    return still
+
+
+def ask(app):
+    """What the worker says of itself: the requests it counts as running, and its pool."""
+    inspect = app.control.inspect(timeout=1.0)
+    try:
+        inspect.limit = 1
+        active = inspect.active()
+        stats = inspect.stats()
+    except Exception as error:
+        tell("asked", error=type(error).__name__)
+        return
+    held = None if active is None else [task.get("id") for tasks in active.values() for task in tasks]
+    pools = [stat.get("pool") or {} for stat in (stats or {}).values()]
+    tell(
+        "asked",
+        held=held,
+        concurrency=sum(int(pool.get("max-concurrency") or 0) for pool in pools) or None,
+        processes=[process for pool in pools for process in (pool.get("processes") or ())],
+        prefetch=sum(int(stat.get("prefetch_count") or 0) for stat in (stats or {}).values()) or None,
+        pool=str(pools[0].get("implementation") or "") if pools else None,
+    )
+
+
+def begin(order):
+    app = load(order["app"])
+    address = foreign(app, order["broker"])
+    if address is not None:
+        tell("foreign", address=address)
+        return None
+    tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, order.get("task")))
+    return app
+
+
+def serve():
+    lines = queue.Queue()
+    reader = threading.Thread(target=orders, args=(lines,))
+    reader.daemon = True
+    reader.start()
+    app, pending = None, []
+    while True:
+        try:
+            order = lines.get(timeout=None if not pending else 0.005)
+        except queue.Empty:
+            pending = poll(pending, 0.01)
+            continue
+        if order is None or order["do"] == "quit":
+            return
+        if order["do"] == "load":
+            app = begin(order)
+            if app is None:
+                return
+        elif order["do"] == "send":
+            pending = pending + send(app, order)
+        elif order["do"] == "ask":
+            ask(app)
+
+
+def main():
+    # Our own folder is not the project's business; the folder we were started in is.
+    sys.path[0] = os.getcwd()
+    sys.stdout = sys.stderr  # whatever the project prints must not look like our words
+    try:
+        serve()
+    except Exception as error:
+        lines = traceback.format_exc().splitlines()
+        tell("failed", exception=type(error).__name__, detail=str(error), lines=lines[-12:])
+        time.sleep(0)  # let the reader thread go
+    # A project's threads and atexit hooks must not keep us: all that we wanted is said.
+    _stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
