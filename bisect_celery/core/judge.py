@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bisect_celery.model import Judgement, Kind, Match, Message, Observation, Stage, Symptom, Verdict
+from bisect_celery.model import Failure, Judgement, Kind, Match, Message, Observation, Stage, Symptom, Verdict
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,17 @@ def _failed(seen: Observation, _: str | None) -> Seen | None:
     return _seen(Kind.TASK_FAILED, rule, first.exception, message_template(first.detail))
 
 
+def _not_sent(seen: Observation, _: str | None) -> Seen | None:
+    failure = seen.failure
+    if failure is None or failure.stage is not Stage.PROBE:
+        return None
+    return _seen(Kind.TASK_FAILED, f"publishing raised {failure.exception}", failure.exception, _publishing(failure))
+
+
+def _publishing(failure: Failure) -> str:
+    return f"publishing: {message_template(failure.reason)}"
+
+
 def _redelivered(seen: Observation, _: str | None) -> Seen | None:
     again = [message for message in seen.messages if message.starts > 1]
     if not again:
@@ -114,7 +125,7 @@ def _all_final(seen: Observation, expect: str | None) -> Seen | None:
         return _seen(Kind.UNKNOWN, "every task succeeded, and messages are waiting that nobody of ours sent")
     if expect is not None and any(message.value is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "every task succeeded, and a result never came back")
-    if _results_lost(seen.messages):
+    if _results_lost(seen):
         return _seen(Kind.RESULT_LOST, "the worker reports success, and the result backend never told")
     waves = {message.wave for message in seen.messages}
     if len(waves) < 2 or seen.held is None:
@@ -124,10 +135,9 @@ def _all_final(seen: Observation, expect: str | None) -> Seen | None:
     )
 
 
-def _results_lost(messages: tuple[Message, ...]) -> bool:
-    """Some results came, others did not: where none came, the project may not keep any."""
-    stored = [message for message in messages if message.stored is not None]
-    return 0 < len(stored) < len(messages)
+def _results_lost(seen: Observation) -> bool:
+    """The project keeps results that we can read, and some never came."""
+    return seen.worker.ignore_result is False and any(message.stored is None for message in seen.messages)
 
 
 def _unfinished(seen: Observation, _: str | None) -> Seen | None:
@@ -162,6 +172,7 @@ def _never_begun(seen: Observation, succeeded: list[Message], unacked: int) -> S
 _RULES: tuple[_Rule, ...] = (
     _not_redirected,
     _never_ran,
+    _not_sent,
     _died,
     _unregistered,
     _failed,

@@ -133,7 +133,8 @@ class Ledger:
             self.progress(at)
         entry.value = value if value is not None else entry.value
         entry.exception = exception or entry.exception
-        entry.detail = detail or entry.detail
+        if detail is not None and (entry.detail is None or source == "result"):
+            entry.detail = detail  # the result's own words come before an event's `repr`
         entry.process = process or entry.process
         entry.sources.add(source)
 
@@ -168,9 +169,11 @@ class Ledger:
     def ids(self, wave: int) -> tuple[str, ...]:
         return tuple(entry.id for entry in self._entries.values() if entry.wave == wave)
 
-    def complete(self, wave: int) -> bool:
-        """Every message of the wave final and the queues empty."""
-        return bool(self.ids(wave)) and self.finals(wave) == len(self.ids(wave)) and self.drained()
+    def complete(self, wave: int, *, stored: bool = False) -> bool:
+        """Every message of the wave final and the queues empty; `stored`: and every result came back."""
+        entries = [entry for entry in self._entries.values() if entry.wave == wave]
+        final = all(entry.state is not None and (entry.stored or not stored) for entry in entries)
+        return bool(entries) and final and self.drained()
 
     # --- the facts ---------------------------------------------------------------------------------
 

@@ -209,7 +209,8 @@ def send(app, order):
     task = app.tasks.get(name)
     options = {"queue": order["queue"]} if order.get("queue") else {}
     results = []
-    tell("sending", task=name, registered=task is not None, **task_facts(app, name))
+    readable = not (task is not None and task.ignore_result) and has_results(app)
+    tell("sending", task=name, registered=task is not None, readable=readable, **task_facts(app, name))
     for id_ in order["ids"]:
         if task is not None:
             result = task.apply_async(order["args"], order["kwargs"], task_id=id_, **options)
@@ -217,7 +218,6 @@ def send(app, order):
             result = app.send_task(name, order["args"], order["kwargs"], task_id=id_, **options)
         tell("sent", id=id_, wave=order["wave"])
         results.append(result)
-    readable = not (task is not None and task.ignore_result) and has_results(app)
     return results if readable else []
 
 

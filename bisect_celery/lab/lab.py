@@ -1,0 +1,164 @@
+"""The lab turns a tree into facts: layout → environment → place → worker → probes → observation."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisect_celery.core.deadline import Deadlines
+from bisect_celery.core.redact import Redactor
+from bisect_celery.environment.build import EnvironmentFailed, build
+from bisect_celery.errors import InfraError
+from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.plan import Plan
+from bisect_celery.lab.watch import Watch
+from bisect_celery.model import Environment, Observation, Overlay, Place, Stack, Tree
+from bisect_celery.repo.private import PrivateRepository
+
+Looks = Callable[[Observation], bool]
+Says = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One trial to make: which tree, how, and how long to wait. `name` is unique in the session."""
+
+    name: str
+    tree: Tree
+    plan: Plan
+    deadlines: Deadlines
+    looks_bad: Looks = lambda _: False
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a trial gave, how long it took (seconds), and where its artifacts are."""
+
+    observation: Observation
+    seconds: float
+    artifacts: Path
+
+
+class Lab:
+    """Makes trials, up to `slots` at a time, each in a thread of its own. Closed, it leaves nothing running."""
+
+    def __init__(
+        self,
+        repository: PrivateRepository,
+        stack: Stack,
+        folder: Path,
+        scratch: Path,
+        *,
+        python: str | None,
+        as_of: str,
+        overlays: tuple[Overlay, ...],
+        redactor: Redactor,
+        cancel: Token,
+        says: Says = lambda _: None,
+        slots: int = 1,
+    ) -> None:
+        """`folder` keeps artifacts, `scratch` what goes after each trial. `as_of` dates unlocked dependencies."""
+        self.stack = stack
+        self._repository, self._folder, self._scratch = repository, folder, scratch
+        self._python, self._as_of, self._overlays = python, as_of, overlays
+        self._redactor, self._cancel, self._says = redactor, cancel, says
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+
+    def make(self, order: Order) -> Made:
+        """One trial, in a slot. Raises InfraError, Cancelled; whatever it raises, nothing of the trial is left."""
+        future: Future[Made] = self._pool.submit(self._make, order)
+        while not future.done():
+            with contextlib.suppress(TimeoutError):
+                return future.result(timeout=0.2)
+        return future.result()
+
+    def _make(self, order: Order) -> Made:
+        began = time.monotonic()
+        artifacts = self._folder / order.name
+        try:
+            with self._laid_out(order) as (layout, environment, plan):
+                observation = self._watch(order, plan, layout, environment, artifacts)
+        except EnvironmentFailed as failed:
+            observation = Observation(until=time.monotonic() - began, failure=failed.failure, ended="failure")
+        finally:
+            self._redact_files(artifacts)
+        return Made(observation, round(time.monotonic() - began, 2), artifacts)
+
+    def _watch(self, order: Order, plan: Plan, layout: Path, environment: Environment, artifacts: Path) -> Observation:
+        with self.stack.place(order.name, layout, environment, artifacts, self._cancel) as place:
+            return self._watcher(place, order, plan, environment).run()
+
+    def _watcher(self, place: Place, order: Order, plan: Plan, environment: Environment) -> Watch:
+        self._says("probing")
+        return Watch(
+            place,
+            plan,
+            environment,
+            order.deadlines,
+            self._cancel,
+            walled=self.stack.facts.walled,
+            looks_bad=order.looks_bad,
+            learn_secrets=self._redactor.learn,
+        )
+
+    @contextlib.contextmanager
+    def kept(self, order: Order) -> Iterator[tuple[Place, Environment, Observation]]:
+        """The same trial, but its place stays up until the block is left: for `reproduce`."""
+        artifacts = self._folder / order.name
+        with (
+            self._laid_out(order) as (layout, environment, plan),
+            self.stack.place(order.name, layout, environment, artifacts, self._cancel) as place,
+        ):
+            yield place, environment, self._watcher(place, order, plan, environment).run()
+
+    @contextlib.contextmanager
+    def _laid_out(self, order: Order) -> Iterator[tuple[Path, Environment, Plan]]:
+        layout = self._scratch / "trees" / order.name
+        shutil.rmtree(layout, ignore_errors=True)
+        layout.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._says("laying out")
+            self._repository.layout(order.tree.sha, layout, self._cancel)
+            self._overlay(layout)
+            self._says("environment")
+            environment = build(
+                layout,
+                subfolder=order.plan.subfolder,
+                python=self._python,
+                as_of=self._as_of,
+                runner=self.stack.runner,
+                cancel=self._cancel,
+                on_progress=self._says,
+            )
+            yield layout, environment, order.plan
+        finally:
+            shutil.rmtree(layout, ignore_errors=True)
+
+    def _overlay(self, layout: Path) -> None:
+        for overlay in self._overlays:
+            target = layout / overlay.target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copy(overlay.source, target)
+            except OSError as error:
+                raise InfraError(f"The overlay {overlay.source} cannot be copied: {error.strerror}.") from error
+
+    def _redact_files(self, artifacts: Path) -> None:
+        """Programs' outputs stay as artifacts; the sender's words go, and no secret stays in the rest."""
+        if not artifacts.is_dir():
+            return
+        (artifacts / "sender.out").unlink(missing_ok=True)
+        for path in artifacts.iterdir():
+            text = path.read_text("utf-8", "replace")
+            clean = self._redactor(text)
+            if clean != text:
+                path.write_text(clean, "utf-8")
+
+    def close(self) -> None:
+        """Wait for the slots to come back; cancelling is the caller's."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

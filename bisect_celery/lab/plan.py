@@ -1,0 +1,140 @@
+"""What is the same in every trial of a session: the worker's start line, what programs may see, what is sent."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+
+from bisect_celery.model import Environment, Place, Probe, Program
+
+LEAST_PROBES = 20
+DEFAULT_CONCURRENCY = 2
+# Every name under which projects read their broker; the first three are Celery's own override (DESIGN 6).
+BROKER_NAMES = (
+    "CELERY_BROKER_URL",
+    "CELERY_BROKER_READ_URL",
+    "CELERY_BROKER_WRITE_URL",
+    "BROKER_URL",
+    "RABBITMQ_URL",
+    "AMQP_URL",
+    "CLOUDAMQP_URL",
+)
+# Switched off for speed only after both ends showed the same symptoms without them (DESIGN 20).
+FAST_FLAGS = ("--without-mingle", "--without-gossip")
+FIRST_WITH_FAST_FLAGS = (3, 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How programs of a trial are started. `worker` are the words after `worker`; `variables` may hold placeholders.
+
+    `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
+    `source_roots` are folders, relative to the app's, that must be importable.
+    """
+
+    app: str
+    probe: Probe
+    worker: tuple[str, ...] = ()
+    subfolder: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    prepare: str | None = None
+    result_url: str | None = None
+    source_roots: tuple[str, ...] = ()
+    fast: bool = False
+
+    def faster(self) -> Plan:
+        return replace(self, fast=True)
+
+    # --- programs -----------------------------------------------------------------------------------
+
+    def worker_program(self, place: Place, environment: Environment) -> Program:
+        argv = (f"{environment.bin}/celery", "-A", self.app, "worker", *self.worker_words(environment))
+        return Program("worker", argv, self._variables(place, environment), self.subfolder)
+
+    def sender_program(self, place: Place, environment: Environment) -> Program:
+        argv = (environment.python, f"{place.guest}/sender.py")
+        return Program("sender", argv, self._variables(place, environment), self.subfolder, stdin=True)
+
+    def prepare_program(self, place: Place, environment: Environment) -> Program:
+        argv = ("/bin/sh", "-c", self.prepare or "true")
+        return Program("prepare", argv, self._variables(place, environment), self.subfolder)
+
+    def worker_words(self, environment: Environment) -> tuple[str, ...]:
+        """The start line's words plus what the harness needs to see: task events and the log at INFO."""
+        words = list(self.worker)
+        if not any(word in ("-E", "--task-events", "--events") for word in words):
+            words.append("-E")
+        if not any(word.startswith(("-l", "--loglevel")) for word in words):
+            words += ["-l", "INFO"]
+        if self.fast and _version(environment) >= FIRST_WITH_FAST_FLAGS:
+            words += [flag for flag in FAST_FLAGS if flag not in words]
+        return tuple(words)
+
+    def added_words(self, environment: Environment) -> tuple[str, ...]:
+        return self.worker_words(environment)[len(self.worker) :]
+
+    def concurrency(self) -> int:
+        """What the start line says; the worker itself is asked too, and knows better."""
+        words = list(self.worker)
+        for index, word in enumerate(words):
+            if word in ("-c", "--concurrency") and index + 1 < len(words) and words[index + 1].isdigit():
+                return int(words[index + 1])
+            for prefix in ("--concurrency=", "-c"):
+                if word.startswith(prefix) and word[len(prefix) :].isdigit():
+                    return int(word[len(prefix) :])
+        return DEFAULT_CONCURRENCY
+
+    def count(self, concurrency: int, prefetch: int | None) -> int:
+        """How many probes prove every slot: concurrency × (prefetch + 1) + 1 (DESIGN 10), at least 20.
+
+        `prefetch` is the worker's whole prefetch count (multiplier × concurrency).
+        """
+        if self.probe.count:
+            return self.probe.count
+        return max(LEAST_PROBES, (prefetch if prefetch is not None else 4 * concurrency) + concurrency + 1)
+
+    # --- variables ----------------------------------------------------------------------------------
+
+    def _variables(self, place: Place, environment: Environment) -> tuple[tuple[str, str], ...]:
+        """The whole environment of a program: an allow-list of ours, then what the user named (DESIGN 6)."""
+        database = f"sqlite:///{place.work_dir}/database.sqlite3"
+        values = {
+            "PATH": f"{environment.bin}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": place.work_dir,
+            "TMPDIR": place.work_dir,
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "VIRTUAL_ENV": environment.bin.rpartition("/")[0],
+            "DATABASE_URL": database,
+            **dict.fromkeys(BROKER_NAMES, place.broker_url),
+        }
+        if self.result_url is not None:
+            values["CELERY_RESULT_BACKEND"] = self.result_url
+        if self.source_roots:
+            folder = "/".join(part for part in (place.checkout, self.subfolder) if part)
+            values["PYTHONPATH"] = ":".join(f"{folder}/{root}" for root in self.source_roots)
+        filled = {
+            "broker_url": place.broker_url,
+            "result_url": self.result_url or "rpc://",
+            "database_url": database,
+            "work_dir": place.work_dir,
+        }
+        for name, value in self.variables:
+            values[name] = fill(value, filled)
+        return tuple(values.items())
+
+    def worker_line(self) -> str:
+        return shlex.join(("celery", "-A", self.app, "worker", *self.worker))
+
+
+def fill(value: str, filled: dict[str, str]) -> str:
+    """Put the known placeholders in; any other brace stays as it is, since values may be JSON."""
+    for name, text in filled.items():
+        value = value.replace("{" + name + "}", text)
+    return value
+
+
+def _version(environment: Environment) -> tuple[int, ...]:
+    text = dict(environment.packages).get("celery", "0")
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())

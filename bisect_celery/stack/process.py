@@ -1,0 +1,175 @@
+"""The process stack: workers as processes of this machine, for where no container engine answers.
+
+It has no wall: code under test may reach whatever this machine reaches. That is said in the first line of every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from bisect_celery import proc
+from bisect_celery.errors import InfraError
+from bisect_celery.model import (
+    Cancel,
+    Credentials,
+    Dump,
+    Environment,
+    Program,
+    QueueCount,
+    Runner,
+    Running,
+    StackFacts,
+)
+from bisect_celery.stack import pyspy
+from bisect_celery.stack.management import Management
+from bisect_celery.stack.rabbitmq import BrokerNode
+
+GUEST = Path(__file__).resolve().parent.parent / "guest"
+
+
+class ProcessStack:
+    """A `model.Stack` of plain processes beside one broker node of ours."""
+
+    def __init__(self, node: BrokerNode, runner: Runner, folder: Path, why: str) -> None:
+        """`folder` is where places are made; `why` says in words why this stack was taken."""
+        self.runner = runner
+        self._node = node
+        self._folder = folder
+        self._why = why
+        self.facts = self._describe()
+
+    def _describe(self) -> StackFacts:
+        return StackFacts(
+            name="process",
+            broker=self._node.kind,
+            broker_version=self._node.version,
+            emulated=self._node.emulated,
+            why=self._why,
+            walled=False,
+            detail="workers are processes of this machine, with no wall around them",
+        )
+
+    def start(self, cancel: Cancel) -> None:
+        self._node.start(cancel)
+        self.facts = self._describe()
+
+    def stop(self) -> None:
+        self._node.stop()
+
+    @contextlib.contextmanager
+    def place(
+        self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
+    ) -> Iterator[ProcessPlace]:
+        if not self._node.alive():
+            raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
+        folder = self._folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        management = self._management()
+        credentials = management.create_namespace(f"bisect-celery-{name}")
+        place = ProcessPlace(folder, layout, artifacts, credentials, self._node, management)
+        try:
+            yield place
+        finally:
+            place.stop()
+            management.delete_namespace(credentials.vhost)
+            management.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _management(self) -> Management:
+        return Management(self._node.management_url, self._node.admin_user, self._node.admin_password)
+
+
+class ProcessPlace:
+    """A `model.Place`: a checkout, a fresh work folder and a fresh namespace for one trial."""
+
+    def __init__(
+        self,
+        folder: Path,
+        layout: Path,
+        artifacts: Path,
+        credentials: Credentials,
+        node: BrokerNode,
+        management: Management,
+    ) -> None:
+        self.checkout = str(layout)
+        self.work_dir = str(folder / "work")
+        self.guest = str(folder / "guest")
+        self.vhost = credentials.vhost
+        self.broker_url = self.harness_url = _url(credentials, node.amqp_host, node.amqp_port)
+        self._artifacts = artifacts
+        self._management = management
+        self._programs: list[ProcessRunning] = []
+        for made in (Path(self.work_dir), Path(self.guest), artifacts):
+            made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for source in GUEST.glob("*.py"):
+            shutil.copy(source, self.guest)
+
+    def start(self, program: Program) -> Running:
+        running = ProcessRunning(program, Path(self.checkout) / program.folder, self._artifacts)
+        self._programs.append(running)
+        return running
+
+    def queues(self) -> tuple[QueueCount, ...]:
+        return tuple(self._management.queues(self.vhost))
+
+    def dump(self, worker: Running) -> tuple[Dump, ...]:
+        program = pyspy.binary()
+        if program is None or not isinstance(worker, ProcessRunning) or not worker.alive():
+            return ()
+        try:
+            finished = proc.run(pyspy.arguments(str(program), worker.pid), deadline=pyspy.DEADLINE, check=False)
+        except InfraError:
+            return ()
+        return pyspy.parse_dump(finished.text(), worker.pid)
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("checkout", self.checkout),
+            ("work folder", self.work_dir),
+            ("logs", str(self._artifacts)),
+            ("broker", self.broker_url),
+        )
+
+    def stop(self) -> None:
+        """End every program, the latest first: senders before the worker they talk to."""
+        for running in reversed(self._programs):
+            running.stop()
+
+
+class ProcessRunning:
+    """A `model.Running`: one process group, its two output files."""
+
+    def __init__(self, program: Program, folder: Path, artifacts: Path) -> None:
+        self.out = artifacts / f"{program.name}.out"
+        self.err = artifacts / f"{program.name}.err"
+        with contextlib.ExitStack() as files:
+            out: IO[bytes] = files.enter_context(self.out.open("ab"))
+            err: IO[bytes] = files.enter_context(self.err.open("ab"))
+            self._process = proc.start(
+                program.argv, cwd=folder, env=dict(program.env), stdin=program.stdin, stdout=out, stderr=err
+            )
+        self.pid = self._process.pid
+
+    def write(self, line: str) -> None:
+        self._process.write(line.encode() + b"\n")
+
+    def alive(self) -> bool:
+        return self._process.alive()
+
+    def exit_code(self) -> int | None:
+        return self._process.exit_code()
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+def _url(credentials: Credentials, host: str, port: int) -> str:
+    user, password, vhost = (
+        quote(part, safe="") for part in (credentials.user, credentials.password, credentials.vhost)
+    )
+    return f"amqp://{user}:{password}@{host}:{port}/{vhost}"
