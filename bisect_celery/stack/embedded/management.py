@@ -23,6 +23,8 @@ from bisect_celery.stack.embedded.queues import Queue
 from bisect_celery.stack.embedded.vhost import VirtualHost
 
 PRODUCT = "bisect-celery emulated broker"
+# Raised with every change of what the emulation does: verdicts of an older one must not be reused (DESIGN 18).
+EMULATION = 1
 LARGEST_BODY = 1 << 16
 IDLE_SECONDS = 300.0
 _REASONS = {200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
@@ -120,7 +122,8 @@ class ManagementServer:
     # --- what is asked
 
     def _overview(self) -> Answer:
-        return Answer(200, {"product_name": PRODUCT, "product_version": WIRE_VERSION, "rabbitmq_version": WIRE_VERSION})
+        version = f"{EMULATION}, after RabbitMQ {WIRE_VERSION}"
+        return Answer(200, {"product_name": PRODUCT, "product_version": version, "rabbitmq_version": WIRE_VERSION})
 
     def _alarms(self) -> Answer:
         if self._hub.alarmed:

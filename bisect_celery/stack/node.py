@@ -1,0 +1,136 @@
+"""A broker node of our own: what all kinds have in common, and the emulated kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from bisect_celery import proc
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel
+from bisect_celery.stack.management import Management
+
+ADMIN = "bisect-celery"
+LOOPBACK = "127.0.0.1"
+EMBEDDED_START_DEADLINE = 15.0
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class BrokerNode(Protocol):
+    """A broker that stays for the session. Ports and version are known once `start` has returned.
+
+    `kind` is "rabbitmq" or "embedded"; `management_url` is for `stack.management.Management` with the
+    administrator's credentials.
+    """
+
+    kind: str
+    emulated: bool
+    version: str
+    amqp_host: str
+    amqp_port: int
+    management_url: str
+    admin_user: str
+    admin_password: str
+
+    def start(self, cancel: Cancel) -> None:
+        """Come up and be healthy. Raises InfraError with the last log lines, and then nothing of it is left."""
+        ...
+
+    def stop(self) -> None:
+        """End every process of it and remove its data; only its log stays. Idempotent, from any thread."""
+        ...
+
+    def alive(self) -> bool: ...
+
+
+class EmbeddedNode:
+    """A `BrokerNode`: the embedded broker in a process of its own, which also ends when this process does."""
+
+    kind = "embedded"
+    emulated = True
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is its own, made if need be."""
+        self.version = ""
+        self.amqp_host = LOOPBACK
+        self.amqp_port = 0
+        self.management_url = ""
+        self.admin_user = ADMIN
+        self.admin_password = secrets.token_urlsafe(24)
+        self.log = folder / "broker.log"
+        self._folder = folder
+        self._process: proc.Process | None = None
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.alive()
+
+    def start(self, cancel: Cancel) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._start(cancel)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, cancel: Cancel) -> None:
+        announcement, password = self._folder / "announce.json", self._folder / "password"
+        announcement.unlink(missing_ok=True)
+        write_private(password, self.admin_password)
+        # -P: the current folder is nobody's to import from. The package's own place is said outright, because
+        # the tool may run from a checkout.
+        argv = [sys.executable, "-P", "-m", "bisect_celery.stack.embedded", "--announce", str(announcement),
+                "--user", self.admin_user, "--password-file", str(password), "--stdin-lifeline"]  # fmt: skip
+        env = proc.clean_environment({"PYTHONPATH": str(_PACKAGE_ROOT)})
+        with self.log.open("wb") as log:
+            process = self._process = proc.start(
+                argv, cwd=self._folder, env=env, stdin=True, stdout=log, stderr=log
+            )  # fmt: skip
+        cancel.wait(lambda: announcement.exists() or not process.alive(), EMBEDDED_START_DEADLINE)
+        if not announcement.exists():
+            raise InfraError(f"The embedded broker did not start:\n{last_lines(self.log)}")
+        password.unlink()
+        where = json.loads(announcement.read_text())
+        self.amqp_port = int(where["amqp_port"])
+        self.management_url = f"http://{LOOPBACK}:{where['management_port']}"
+        self.version = asked_version(self)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+        for name in ("announce.json", "password"):
+            (self._folder / name).unlink(missing_ok=True)
+
+
+def asked_version(node: BrokerNode) -> str:
+    """The version a running node tells. Raises InfraError."""
+    management = Management(node.management_url, node.admin_user, node.admin_password)
+    try:
+        return management.version()
+    finally:
+        management.close()
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file nobody else may read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def last_lines(path: Path, count: int = 12) -> str:
+    """The end of a log, empty when there is none."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.rstrip().splitlines()[-count:])
+
+
+def remove_folder(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
