@@ -1,0 +1,106 @@
+"""What must not lie in the database in clear: environment values and secrets.
+
+Names stay; a value becomes a keyed hash, so that two sessions can be compared and a digest can stand for
+a value (DESIGN 18), while a copied database tells nothing: the key lies in a file of its own, mode 0600.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import hmac
+import os
+import secrets
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from bisect_celery.model import Request
+from bisect_celery.store.codec import Json
+
+KEY_BYTES = 32
+# A NUL cannot be in any environment: whoever passes a withheld value on to a program is stopped at once.
+MARK = "\0withheld:"
+GONE = "***"
+# Shorter ones are in half of all words; what is so short is found by its variable's name.
+SHORTEST = 4
+
+
+class Keyring:
+    """The key beside a database. Raises OSError when it can neither be read nor made."""
+
+    def __init__(self, path: Path) -> None:
+        self._key = _read_or_make(path)
+
+    def fingerprint(self, text: str) -> str:
+        """A keyed hash (HMAC-SHA-256, hex): equal texts, equal hashes, and no way back without the key."""
+        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    def withhold(self, request: Request) -> Request:
+        """The request with every environment value replaced by its marked hash, and no secrets."""
+        kept = tuple(
+            (name, value if withheld(value) else self.mark(name, value)) for name, value in request.environment
+        )
+        return dataclasses.replace(request, environment=kept, secrets=())
+
+    def mark(self, name: str, value: str) -> str:
+        return MARK + self.fingerprint(f"{name}={value}")
+
+    def same(self, stored: Request, asked: Request) -> bool:
+        """Whether `asked` sets the same environment as the `stored` request whose values were withheld."""
+        return self.withhold(stored).environment == self.withhold(asked).environment
+
+
+def withheld(value: str) -> bool:
+    """True for an environment value that was not stored: it is a mark, not a value."""
+    return value.startswith(MARK)
+
+
+def scrub(data: Json, request: Request) -> Json:
+    """`data` without the secrets of `request`, and without `NAME=value` of its environment, in any string."""
+    return _replace(data, _replacements(request))
+
+
+def _replacements(request: Request) -> tuple[tuple[str, str], ...]:
+    """(text, put instead), longest first, so that no part of one is left over by another."""
+    found: dict[str, str] = {}
+    for name, value in request.environment:
+        if value and not withheld(value):
+            found[shlex.quote(f"{name}={value}")] = f"{name}={GONE}"
+            found[f"{name}={value}"] = f"{name}={GONE}"
+            found[f"{name}={shlex.quote(value)}"] = f"{name}={GONE}"
+    for secret in request.secrets:
+        if len(secret) >= SHORTEST:
+            found[shlex.quote(secret)] = GONE
+            found[secret] = GONE
+    return tuple(sorted(found.items(), key=lambda item: -len(item[0])))
+
+
+def _replace(data: Json, replacements: Iterable[tuple[str, str]]) -> Json:
+    if isinstance(data, str):
+        for text, instead in replacements:
+            data = data.replace(text, instead)
+        return data
+    if isinstance(data, list):
+        return [_replace(item, replacements) for item in data]
+    if isinstance(data, dict):
+        return {name: _replace(item, replacements) for name, item in data.items()}
+    return data
+
+
+def _read_or_make(path: Path) -> bytes:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    # made aside and linked into place: another process sees no key or a whole one, and only the first counts
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    return path.read_bytes()
