@@ -1,0 +1,172 @@
+"""A project's dependencies, built once for each resolved content, through the Runner a stack hands us."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bisect_celery.environment import locks, uv
+from bisect_celery.environment.caller import installation_environment
+from bisect_celery.environment.dependencies import LOOKED_FOR, Dependencies, Kind, detect_dependencies
+from bisect_celery.environment.interpreter import choose_python
+from bisect_celery.environment.plan import Plan, plan
+from bisect_celery.environment.requirements import find_links
+from bisect_celery.environment.resolve import (
+    MARKER,
+    SCHEMA,
+    Bench,
+    EnvironmentFailed,
+    Resolved,
+    raise_trouble,
+    resolve,
+)
+from bisect_celery.environment.tree import Folder
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel, Environment, Failure, Runner, RunResult, Stage
+
+INSTALL_DEADLINE = 1800.0
+Progress = Callable[[str], None]
+
+
+def build(
+    layout: Path,
+    *,
+    subfolder: str,
+    python: str | None,
+    as_of: str,
+    runner: Runner,
+    cancel: Cancel,
+    on_progress: Progress | None = None,
+    caller: Mapping[str, str] | None = None,
+) -> Environment:
+    """The environment that the tree at `layout` asks for, from the cache or built.
+
+    `as_of` is an ISO date-time: without a lock everything is resolved as if it were then. `python` is a version
+    the user chose, None to ask the project's files. `caller` is the environment whose package index settings
+    are used (default: this process's). Raises EnvironmentFailed when the project's requirements cannot be
+    had, UserError when there is no such Python, InfraError when the index or the machine fails.
+    """
+    say = on_progress or (lambda text: None)
+    folder = Folder(layout)
+    found = detect_dependencies(folder, subfolder)
+    if found is None:
+        raise EnvironmentFailed(_nothing(subfolder))
+    path, version = runner.interpreter(python) if python else choose_python(folder, subfolder, runner)[:2]
+    environment = installation_environment(os.environ if caller is None else caller)
+    environment.setdefault("UV_CACHE_DIR", f"{runner.root}/cache")
+    bench = Bench(runner, path, version, as_of, environment, cancel)
+    try:
+        planned = plan(folder, found)
+    except locks.UnreadableLock as error:
+        reason = f"{found.files[0]} cannot be read: {error}."
+        raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, reason)) from None
+    say(f"Resolving {found.files[0]}")
+    resolved = _with_setuptools(bench, folder, found, resolve(bench, folder, planned))
+    if "celery" not in resolved.names():
+        raise EnvironmentFailed(_no_celery(planned))
+    return _installed(bench, folder, planned, resolved, say)
+
+
+def _nothing(subfolder: str) -> Failure:
+    where = f" in {subfolder} or above it" if subfolder else ""
+    return Failure(Stage.ENVIRONMENT, f"No file{where} says what the project depends on (looked for {LOOKED_FOR}).")
+
+
+def _no_celery(planned: Plan) -> Failure:
+    reason = f"{planned.files[0]} does not lead to Celery, so no worker can start from it."
+    return Failure(Stage.ENVIRONMENT, reason, missing=(("package", "celery"),))
+
+
+# What a new virtual environment held before Python 3.12, and what older libraries import `pkg_resources` from.
+_SEED = "setuptools<66"
+
+
+def _with_setuptools(bench: Bench, folder: Folder, found: Dependencies, resolved: Resolved) -> Resolved:
+    """Add setuptools where the project's own installer would have found it: `venv` and `virtualenv` put it there."""
+    minor = tuple(int(part) for part in bench.version.split(".")[:2])
+    if found.kind is Kind.UV_LOCK or minor >= (3, 12) or "setuptools" in resolved.names():
+        return resolved
+    wishes = {".bisect-celery-wishes.txt": f"{_SEED}\n".encode()}
+    words = ("pip", "compile", ".bisect-celery-wishes.txt", "--no-deps")
+    seed = resolve(bench, folder, Plan(found.files, "", command=words, inputs=wishes))
+    return Resolved((*resolved.lines, *seed.lines), resolved.options, resolved.archives, resolved.local)
+
+
+def _installed(bench: Bench, folder: Folder, planned: Plan, resolved: Resolved, say: Progress) -> Environment:
+    key = environment_key(bench, resolved)
+    target = f"{bench.runner.root}/environments/{key}"
+    known = bench.runner.read(f"{target}/{MARKER}")
+    if known is None:
+        say(f"Installing {len(resolved.lines)} packages for Python {bench.version}")
+        _install(bench, folder, planned, resolved, target)
+        known = bench.runner.read(f"{target}/{MARKER}")
+    if known is None:
+        raise InfraError(f"The environment at {target} went away.", "Is something cleaning that folder?")
+    packages = tuple((str(name), str(number)) for name, number in json.loads(known)["packages"])
+    return Environment(key, f"{target}/bin/python", f"{target}/bin", packages, resolved.text)
+
+
+def environment_key(bench: Bench, resolved: Resolved) -> str:
+    """The digest of all that an environment is made of: resolved set, archives' content, interpreter, platform."""
+    made_of = [SCHEMA, resolved.text, resolved.archives, bench.python, bench.version, bench.runner.platform]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]
+
+
+def _install(bench: Bench, folder: Folder, planned: Plan, resolved: Resolved, target: str) -> None:
+    """Install; a lock as written that is newer than the date we resolve as of is installed without that date."""
+    with _archives(folder, resolved) as source:
+        result = bench.step(_job(bench, resolved, target), source, INSTALL_DEADLINE)
+        if result.code != 0 and _date_may_be_why(planned, result):
+            bench = bench.undated()
+            result = bench.step(_job(bench, resolved, target), source, INSTALL_DEADLINE)
+    if result.code != 0:
+        raise_trouble(bench, result, planned.files)
+
+
+def _date_may_be_why(planned: Plan, result: RunResult) -> bool:
+    project = uv.whose(result.code, result.text) is uv.Trouble.PROJECT
+    return project and (not planned.dated or uv.without_upload_dates(result.text))
+
+
+def _job(bench: Bench, resolved: Resolved, target: str) -> dict[str, object]:
+    words = bench.runner.uv()
+    python = f"{target}/bin/python"
+    common = bench.common()[2:]
+    extra = ["--index-strategy=unsafe-best-match"] if any("extra-index" in line for line in resolved.options) else []
+    return {
+        "step": "install",
+        "target": target,
+        "marker": MARKER,
+        "lock": resolved.text,
+        "commands": [
+            [*words, "venv", "--quiet", "--no-project", "--no-python-downloads", "--python", bench.python, target],
+            [*words, "pip", "install", "--no-deps", "--compile-bytecode", "--python", python, *common, *extra,
+             "-r", "{lock}"],
+        ],
+        "list": [*words, "pip", "list", "--quiet", "--format", "json", "--python", python],
+    }  # fmt: skip
+
+
+@contextmanager
+def _archives(folder: Folder, resolved: Resolved) -> Iterator[Path | None]:
+    """A folder with the tree's own archives to install from, None when there are none."""
+    if any(find_links(line) for line in resolved.options):
+        yield folder.layout
+        return
+    if not resolved.archives:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="bisect-celery-") as scratch:
+        for path, _ in resolved.archives:
+            target = Path(scratch) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            real = folder.inside(path)
+            assert real is not None
+            shutil.copyfile(real, target)
+        yield Path(scratch)

@@ -1,0 +1,97 @@
+# ruff: noqa: UP006, UP031, UP035
+# Runs where environments are built, by whatever Python is there: standard library only, Python 3.6 and later, hence
+# typing's own names. Its source is handed over as `python -c`, with the job as one JSON argument.
+"""One locked step of building: a resolution, or an environment. Prints what uv prints; exits with uv's status.
+
+A job names `target`. Its lock file is held (flock: the kernel drops it when we are killed) while the step runs,
+and a target that another session finished meanwhile is left as it is. An environment counts only with its marker,
+which is written last and in one move; without it, whatever stands there is a killed build and is removed.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import Any, Dict, Iterator, List, Tuple
+
+Job = Dict[str, Any]
+
+NO_START = 126
+
+
+def main(job: Job) -> int:
+    target = job["target"]
+    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+    with locked(target + ".lock"):
+        if job["step"] == "resolve":
+            return 0 if os.path.exists(target) else resolve(job, target)
+        return 0 if os.path.exists(os.path.join(target, job["marker"])) else install(job, target)
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[None]:
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def resolve(job: Job, target: str) -> int:
+    tree = os.path.realpath(os.getcwd())
+    folder = os.path.join(tree, job["folder"])
+    code, out = captured(job["command"], folder)
+    if code == 0:
+        # The tree stands somewhere else next time: what is required of it is named relative to the folder.
+        text = out.decode("utf-8", "replace").replace("file://" + tree + "/", os.path.relpath(tree, folder) + "/")
+        write(target, text)
+    return code
+
+
+def install(job: Job, target: str) -> int:
+    shutil.rmtree(target, ignore_errors=True)
+    handle, lock = tempfile.mkstemp(suffix=".txt", dir=os.path.dirname(target))
+    try:
+        with os.fdopen(handle, "w") as lines:
+            lines.write(job["lock"])
+        for command in job["commands"]:
+            code = shown([word.replace("{lock}", lock) for word in command])
+            if code:
+                shutil.rmtree(target, ignore_errors=True)
+                return code
+        code, out = captured(job["list"])
+        if code == 0:
+            packages = [[one["name"], one["version"]] for one in json.loads(out.decode("utf-8"))]
+            write(os.path.join(target, job["marker"]), json.dumps({"packages": packages, "lock": job["lock"]}))
+        return code
+    finally:
+        os.remove(lock)
+
+
+def captured(command: List[str], folder: str = ".") -> Tuple[int, bytes]:
+    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    out, _ = process.communicate()
+    return process.returncode, out
+
+
+def shown(command: List[str]) -> int:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).wait()
+
+
+def write(path: str, text: str) -> None:
+    handle, part = tempfile.mkstemp(dir=os.path.dirname(path))
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.rename(part, path)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(json.loads(sys.argv[1])))
+    except OSError as error:
+        sys.stderr.write("error: %s\n" % error)
+        sys.exit(NO_START)

@@ -1,0 +1,32 @@
+"""The room's questions, asked of a laid-out tree by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bisect_celery.environment import dependencies, interpreter, sources
+from bisect_celery.environment.requirements import read_chain
+from bisect_celery.environment.tree import Folder
+
+
+def detect_dependencies(layout: Path, *, subfolder: str = "") -> dependencies.Dependencies | None:
+    """Which files of the tree say what it depends on; None when there are none of a kind we know."""
+    return dependencies.detect_dependencies(Folder(layout), subfolder)
+
+
+def wanted_python(layout: Path, subfolder: str = "") -> tuple[str | None, str]:
+    """(version or range, the file that says so) of the Python the project wants; (None, "") when nothing does."""
+    wanted = interpreter.wanted_python(Folder(layout), subfolder)
+    return (wanted.version, wanted.source) if wanted is not None else (None, "")
+
+
+def source_roots(layout: Path, subfolder: str = "") -> tuple[str, ...]:
+    """Folders of the tree, relative to its root, to put on `PYTHONPATH` besides the app's own folder."""
+    folder = Folder(layout)
+    found = dependencies.detect_dependencies(folder, subfolder)
+    local: tuple[str, ...] = ()
+    if found is not None and found.kind is dependencies.Kind.REQUIREMENTS:
+        local = sources.local_folders(folder, read_chain(folder, found.files[0]).files[:1], found.folder)
+    if found is not None and found.kind is dependencies.Kind.UV_LOCK:
+        local = dependencies.workspace_folders(folder, found.folder)
+    return sources.source_roots(folder, subfolder, tuple(path for path in local if path != subfolder))
