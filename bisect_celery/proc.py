@@ -236,6 +236,22 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def descendants(pid: int) -> tuple[int, ...]:
+    """Children of `pid`, and theirs, nearest first; empty where the system does not tell."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        children = sorted(parents.get(waiting.pop(0), ()))
+        found += children
+        waiting += children
+    return tuple(found)
+
+
 def is_alive(owner: Owner) -> bool:
     """Whether the process that owns something still runs; True also where that cannot be known."""
     if owner.machine != machine_id():

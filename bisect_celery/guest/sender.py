@@ -29,6 +29,8 @@ FINAL = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
 EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
 SECRET = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "API_KEY", "APIKEY", "CREDENTIAL", "PRIVATE", "DSN", "ACCESS_KEY")
 
+PATIENCE = 0.02
+
 _lock = threading.Lock()
 _stdout = sys.stdout
 
@@ -216,6 +218,8 @@ def send(app, order):
             result = task.apply_async(order["args"], order["kwargs"], task_id=id_, **options)
         else:
             result = app.send_task(name, order["args"], order["kwargs"], task_id=id_, **options)
+        if readable and hasattr(app.backend, "add_pending_result"):
+            app.backend.add_pending_result(result)
         tell("sent", id=id_, wave=order["wave"])
         results.append(result)
     return results if readable else []
@@ -243,20 +247,38 @@ def report(result, value):
     tell("result", **fields)
 
 
-def poll(pending, patience):
+def drain(app, seconds):
+    """Let results that are pushed to us arrive; backends that are asked need nothing.
+
+    `AsyncResult.get(timeout)` cannot be used for this: it waits whole seconds at a time, whatever it is told.
+    """
+    consumer = getattr(app.backend, "result_consumer", None)
+    if consumer is None:
+        time.sleep(seconds)
+        return
+    try:
+        consumer.drain_events(timeout=seconds)
+    except Exception as error:
+        # Its name and home moved between versions: socket.timeout, TimeoutError.
+        if "timed out" not in str(error) and "timeout" not in type(error).__name__.lower():
+            raise
+
+
+def is_final(app, result):
+    if hasattr(app.backend, "result_consumer"):
+        return getattr(result, "_cache", None) is not None
+    return result.state in FINAL
+
+
+def poll(app, pending):
     """One look at every result that is still open; returns those that stay open."""
+    drain(app, PATIENCE)
     still = []
     for result in pending:
-        try:
-            value = result.get(timeout=patience, interval=patience, propagate=False)
-        except Exception as error:
-            # TimeoutError's name and home moved between versions; anything else is the backend's trouble.
-            if "timeout" not in type(error).__name__.lower() and "timed out" not in str(error).lower():
-                tell("result-error", id=result.id, exception=type(error).__name__, detail=str(error))
-                continue
+        if is_final(app, result):
+            report(result, result.result)
+        else:
             still.append(result)
-            continue
-        report(result, value)
     return still
 
 
@@ -300,9 +322,9 @@ def serve():
     app, pending = None, []
     while True:
         try:
-            order = lines.get(timeout=None if not pending else 0.005)
+            order = lines.get(block=not pending)
         except queue.Empty:
-            pending = poll(pending, 0.01)
+            pending = poll(app, pending)
             continue
         if order is None or order["do"] == "quit":
             return

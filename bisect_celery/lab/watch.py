@@ -123,6 +123,8 @@ class Watch:
     def _observe(self, ended: str) -> Observation:
         dumps: tuple[Dump, ...] = ()
         if ended in ("quiet", "total") and self._worker is not None:
+            if self._held is None:
+                self._ask()
             dumps = self._place.dump(self._worker)
         return self._picture(ended, dumps)
 
@@ -225,6 +227,7 @@ class Watch:
             self._ready_at = round(self.now(), 3)
             self._ledger.begin(self.now())
             self._ask()
+            self._held = None
         return ended
 
     def _stands(self) -> bool:
@@ -264,7 +267,7 @@ class Watch:
         """After the first wave is done: does the pool still serve, and does the worker count every slot as free?"""
         ended = self._wave(2, self._concurrency())
         if ended is not None:
-            self._ask()
+            self._held = None  # what was free before it need not be now
             return ended
         return self._watch(self._slots_free)
 

@@ -29,6 +29,7 @@ from bisect_celery.stack import pyspy
 from bisect_celery.stack.management import Management
 from bisect_celery.stack.rabbitmq import BrokerNode
 
+MAX_DUMPED = 16
 GUEST = Path(__file__).resolve().parent.parent / "guest"
 
 
@@ -104,6 +105,8 @@ class ProcessPlace:
         self._artifacts = artifacts
         self._management = management
         self._programs: list[ProcessRunning] = []
+        # A trial that was cut short may have left its outputs under the same name: they are not this one's facts.
+        shutil.rmtree(artifacts, ignore_errors=True)
         for made in (Path(self.work_dir), Path(self.guest), artifacts):
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
         for source in GUEST.glob("*.py"):
@@ -121,11 +124,8 @@ class ProcessPlace:
         program = pyspy.binary()
         if program is None or not isinstance(worker, ProcessRunning) or not worker.alive():
             return ()
-        try:
-            finished = proc.run(pyspy.arguments(str(program), worker.pid), deadline=pyspy.DEADLINE, check=False)
-        except InfraError:
-            return ()
-        return pyspy.parse_dump(finished.text(), worker.pid)
+        pids = (worker.pid, *proc.descendants(worker.pid)[:MAX_DUMPED])
+        return tuple(dump for pid in pids for dump in _dump(str(program), pid, worker.pid))
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         return (
@@ -166,6 +166,14 @@ class ProcessRunning:
 
     def stop(self) -> None:
         self._process.stop()
+
+
+def _dump(program: str, pid: int, parent: int) -> tuple[Dump, ...]:
+    try:
+        finished = proc.run(pyspy.arguments(program, pid), deadline=pyspy.DEADLINE, check=False)
+    except InfraError:
+        return ()
+    return pyspy.parse_dump(finished.text(), parent)
 
 
 def _url(credentials: Credentials, host: str, port: int) -> str:

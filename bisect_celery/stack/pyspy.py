@@ -20,8 +20,11 @@ def binary() -> Path | None:
 
 
 def arguments(program: str, pid: int) -> tuple[str, ...]:
-    """The words that dump `pid` and its children. Never with locals: they hold other people's data (DESIGN 16)."""
-    return (program, "dump", "--json", "--subprocesses", "--nonblocking", "--pid", str(pid))
+    """The words that dump one process. Never with locals: they hold other people's data (DESIGN 16).
+
+    py-spy's own `--subprocesses` has no effect on `dump` (0.4.3), so children are dumped one by one.
+    """
+    return (program, "dump", "--json", "--nonblocking", "--pid", str(pid))
 
 
 def parse_dump(text: str, parent: int) -> tuple[Dump, ...]:

@@ -1,0 +1,174 @@
+"""Trials as the flows want them: numbered, judged, replayed on resume, reused where that is honest, and recorded."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bisect_celery.core import judge
+from bisect_celery.core.deadline import Deadlines, before
+from bisect_celery.core.judge import Seen, Signature
+from bisect_celery.errors import Cancelled
+from bisect_celery.flow.events import Doing, Listener, Note, Tried
+from bisect_celery.lab.lab import Lab, Order
+from bisect_celery.lab.plan import Plan
+from bisect_celery.model import Judged, Judgement, Kind, Observation, Tree, Trial
+from bisect_celery.store.database import Store
+
+REUSED = frozenset({"search", "narrow"})
+# What waits in silence: only for these does it matter how long was watched.
+WAITING = frozenset(
+    {Kind.STUCK_IN_TASK, Kind.EXECUTED_NOT_ACKED, Kind.SLOT_LOST, Kind.NEVER_RECEIVED, Kind.RESULT_LOST, Kind.SLOW}
+)
+
+
+class BudgetSpent(Exception):
+    """The minutes that the user gave are over."""
+
+
+@dataclass
+class Terms:
+    """What later trials are held to; it only ever becomes better known."""
+
+    plan: Plan
+    deadlines: Deadlines
+    signature: Signature | None = None
+
+    @property
+    def mode(self) -> str:
+        return "fast" if self.plan.fast else "faithful"
+
+
+class Trials:
+    """The one way from a tree to a judgement. For the session's thread."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        store: Store,
+        session: str,
+        plan: Plan,
+        *,
+        digest: Callable[[Plan], str],
+        ceiling: float,
+        budget: float,
+        listener: Listener,
+    ) -> None:
+        """`ceiling` and `budget` are in seconds. Trials that the session already has are replayed, not repeated."""
+        self.terms = Terms(plan, before(ceiling))
+        self._lab, self._store, self._session = lab, store, session
+        self._digest, self._listener = digest, listener
+        self._expect = plan.probe.expect
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        stored = store.trials(session)
+        self._replay = {(j.trial.tree.sha, j.trial.mode, j.trial.attempt): j.trial for j in stored}
+        self._number = max((j.trial.number for j in stored), default=0)
+        self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored)
+        self.judged: list[Judged] = []
+
+    # --- trying ---------------------------------------------------------------------------------------
+
+    def run(self, tree: Tree, purpose: str, *, deadlines: Deadlines | None = None) -> Judged:
+        """Try a tree once and judge it. Raises BudgetSpent before a trial that no time is left for."""
+        mode = self.terms.mode
+        self._attempts[tree.sha, mode] += 1
+        attempt = self._attempts[tree.sha, mode]
+        stored = self._replay.get((tree.sha, mode, attempt))
+        if stored is not None:
+            return self._finish(stored, replayed=True)
+        if purpose in REUSED and attempt == 1 and (known := self._known(tree, mode)) is not None:
+            self._number += 1
+            reused = replace(known, number=self._number, tree=tree, purpose=purpose, attempt=attempt)
+            return self._finish(reused, replayed=False)
+        if time.monotonic() > self._end:
+            raise BudgetSpent
+        return self._finish(self._make(tree, purpose, attempt, deadlines or self.terms.deadlines), replayed=False)
+
+    def settled(self, tree: Tree, purpose: str) -> Judged:
+        """Try a tree; where the facts say nothing, once more (DESIGN 9)."""
+        judged = self.run(tree, purpose)
+        if judged.judgement.symptom.kind is Kind.UNKNOWN:
+            judged = self.run(tree, purpose)
+        return judged
+
+    def _make(self, tree: Tree, purpose: str, attempt: int, deadlines: Deadlines) -> Trial:
+        self._number += 1
+        self._listener(Doing(f"{tree.label} {tree.title}".strip(), purpose))
+        order = Order(f"{self._number:04d}-{tree.sha[:10]}", tree, self.terms.plan, deadlines, self._looks_bad)
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        try:
+            made = self._lab.make(order)
+        finally:
+            self._listener(Doing(""))
+        return Trial(
+            number=self._number,
+            tree=tree,
+            observation=made.observation,
+            digest=self._digest(self.terms.plan),
+            attempt=attempt,
+            mode=self.terms.mode,
+            purpose=purpose,
+            started_at=started,
+            seconds=made.seconds,
+            artifacts=str(made.artifacts),
+        )
+
+    def _finish(self, trial: Trial, *, replayed: bool) -> Judged:
+        judged = Judged(trial, self._judge(trial.observation))
+        if not replayed:
+            self._store.record(self._session, judged)
+        self.judged.append(judged)
+        self._listener(Tried(judged, replayed))
+        return judged
+
+    # --- judging --------------------------------------------------------------------------------------
+
+    def seen(self, observation: Observation) -> Seen:
+        return judge.symptom(observation, self._expect)
+
+    def _judge(self, observation: Observation) -> Judgement:
+        seen = self.seen(observation)
+        if self.terms.signature is None:
+            return judge.at_end(seen)
+        return judge.verdict(seen, self.terms.signature)
+
+    def rejudge(self) -> None:
+        """Judge again what was tried before the signature was known, so that all verdicts follow one rule."""
+        self.judged = [Judged(judged.trial, self._judge(judged.trial.observation)) for judged in self.judged]
+
+    def _looks_bad(self, picture: Observation) -> bool:
+        return judge.resembles(self.seen(picture), self.terms.signature)
+
+    # --- what is known already ------------------------------------------------------------------------
+
+    def _known(self, tree: Tree, mode: str) -> Trial | None:
+        """A finished trial of another session under the same terms, if it was watched long enough for today's."""
+        for trial in reversed(self._store.find(self._digest(self.terms.plan), tree.sha)):
+            if trial.mode == mode and self._still_says_enough(trial):
+                return replace(trial, reused=trial.reused or "an earlier session")
+        return None
+
+    def _still_says_enough(self, trial: Trial) -> bool:
+        kind = self.seen(trial.observation).symptom.kind
+        if kind in (Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED):
+            return False
+        watched = trial.observation.until - trial.observation.last_progress
+        wanted = self.terms.deadlines.quick or self.terms.deadlines.quiet
+        return kind not in WAITING or watched >= wanted
+
+    # --- estimates ------------------------------------------------------------------------------------
+
+    def seconds_each(self) -> float | None:
+        """What a trial takes here, from those already made; the dearer of good and bad, since either may come."""
+        taken = [judged.trial.seconds for judged in self.judged[-6:] if judged.trial.reused is None]
+        return statistics.fmean(taken) if taken else None
+
+    def note(self, text: str) -> None:
+        self._listener(Note(text))
+
+
+__all__ = ["BudgetSpent", "Cancelled", "Terms", "Trials"]
