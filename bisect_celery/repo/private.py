@@ -1,0 +1,236 @@
+"""Our own bare repository beside the user's: it borrows their objects, and all that we write is in it.
+
+Objects are borrowed through `objects/info/alternates` (gitrepository-layout(5)); what else decides how
+history and files look (shallow boundaries, grafts, replace refs, a partial clone's remote, attributes, ignore
+rules, settings) is copied each time it is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Atom, Cancel, Revision, Tree
+from bisect_celery.repo import bisect, ends, layout, revisions, worktree
+from bisect_celery.repo.bisect import Answer, Found, OnStep
+from bisect_celery.repo.config import config_text
+from bisect_celery.repo.ends import Ends, Range
+from bisect_celery.repo.git import Git, need_git
+from bisect_celery.repo.trees import Trees
+from bisect_celery.repo.user import UserRepository
+
+
+class PrivateRepository:
+    """A bare repository of ours over the user's objects. Layouts and reads may run in several threads at once,
+    one bisection at a time (also between processes; a second raises InfraError).
+    """
+
+    def __init__(self, path: Path, user: UserRepository) -> None:
+        """Use `create`."""
+        self.path = path
+        self.user = user
+        self._scratch = path / "tmp"
+        self._git = Git(path, path)
+        self._trees = Trees(self._git, self._scratch)
+
+    @classmethod
+    def create(cls, path: Path, user: UserRepository) -> PrivateRepository:
+        """Make the repository at `path`, or open the one that is there, for `user`'s. Raises InfraError."""
+        need_git()
+        path = Path(os.path.abspath(path))
+        made = cls(path, user)
+        made._make()
+        return made
+
+    def close(self) -> None:
+        """Remove temporary files. The repository stays, with the objects of composed trees; it can be reopened."""
+        bisect.remove_noted(self._scratch / "socket-folder")
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # --- revisions ---
+
+    def resolve(self, name: str) -> Revision:
+        """The commit that a name (branch, tag, `HEAD~3`) means in the user's repository; `HEAD` is this working
+        tree's. Raises UserError, with what is close to it or would fetch it, when it means none.
+        """
+        return self.revision(revisions.name_to_sha(self.user, name))
+
+    def revision(self, sha: str) -> Revision:
+        """The commit with this sha. Raises InfraError when there is none."""
+        return revisions.read(self._git, [sha])[0]
+
+    def parents(self, revision: Revision) -> tuple[Revision, ...]:
+        """A commit's parents in their order; none at a root or where a shallow clone was cut."""
+        return revisions.read(self._git, revision.parents)
+
+    # --- searching ---
+
+    def check_ends(
+        self,
+        good: Revision,
+        bad: Revision,
+        paths: Sequence[str] = (),
+        first_parent: bool = False,
+        named: tuple[str, str] | None = None,
+    ) -> Ends:
+        """How GOOD and BAD stand to each other. `paths` are pathspecs relative to the top
+        (`UserRepository.pathspecs`), `named` the ends as the user typed them, for messages.
+
+        Raises EndsError for ends that are swapped, the same or unrelated; UserError when the range is not in
+        this clone, or touches none of the paths.
+        """
+        span = Range((good.sha,), bad.sha, tuple(paths), first_parent)
+        return ends.check_ends(self._git, self.path / "shallow", span, named or (good.short, bad.short))
+
+    def steps(
+        self, good: Sequence[Revision], bad: Revision, paths: Sequence[str] = (), first_parent: bool = False
+    ) -> tuple[int, int]:
+        """(commits that can be the first bad one, about how many trials git will ask for)."""
+        span = Range(tuple(one.sha for one in good), bad.sha, tuple(paths), first_parent)
+        return ends.estimate(self._git, span)
+
+    def bisect(
+        self,
+        good: Revision,
+        bad: Revision,
+        *,
+        answer: Answer,
+        cancel: Cancel,
+        paths: Sequence[str] = (),
+        first_parent: bool = False,
+        on_step: OnStep | None = None,
+    ) -> Found:
+        """`git bisect run` from GOOD to BAD; `answer` is called in this thread for each commit git chooses.
+
+        `on_step` is told before each answer how many commits are suspect and about how many trials are left,
+        the next one included. If `answer` raises or `cancel` is set, the bisection is aborted, its state
+        removed, and the exception goes on unchanged. Raises InfraError when git failed.
+        """
+        span = Range((good.sha,), bad.sha, tuple(paths), first_parent)
+        with self._alone():
+            return bisect.search(self._git, self._scratch, span, answer, cancel, on_step)
+
+    # --- trees ---
+
+    def files(self, tree: str) -> tuple[str, ...]:
+        """The paths of a tree's files, symlinks and submodules. Bytes that are no UTF-8 are surrogates."""
+        return tuple(self._trees.entries(tree))
+
+    def read(self, tree: str, path: str) -> bytes | None:
+        """A file's content as git keeps it (before filters); None when the tree has no such file."""
+        return self._trees.read(tree, path)
+
+    def changed_paths(self, old: str, new: str) -> tuple[str, ...]:
+        """The paths that differ between two trees or commits; a renamed file counts under both names."""
+        return self._trees.changed_paths(old, new)
+
+    def working_tree(self, user: UserRepository | None = None) -> Tree:
+        """The user's working tree, with uncommitted and untracked files, as a tree in our store. `user`: another
+        working tree of the same repository. Raises UserError when there is none or it cannot be read.
+        """
+        return Tree(worktree.snapshot(self._trees, user or self.user), "working tree", "uncommitted changes included")
+
+    def layout(self, tree: str, folder: Path, cancel: Cancel | None = None) -> tuple[str, ...]:
+        """Lay a tree out in a fresh folder as a checkout would; returns notes about what is not there.
+
+        Submodules come from the user's clones of them; nothing is fetched. Raises layout.LayoutFailed when a required
+        filter fails on this tree, InfraError for anything else.
+        """
+        return layout.lay_out(self._trees, tree, folder, self.user, self._open_module, cancel)
+
+    # --- narrowing ---
+
+    def atoms(self, parent: Revision | None, culprit: Revision) -> tuple[Atom, ...]:
+        """The atoms of `culprit` against `parent` (None: against nothing, for a root commit).
+
+        Proven before they are returned: none of them make the parent's tree, all of them the culprit's;
+        InfraError otherwise.
+        """
+        return self._trees.atoms(parent.tree if parent else self._trees.empty(), culprit.tree)
+
+    def compose(self, base: str, atoms: Sequence[Atom]) -> str:
+        """The id of the tree that `atoms` make of the tree `base`; their order does not matter."""
+        return self._trees.compose(base, atoms)
+
+    def reverse_patch(self, culprit: Revision, fixed: str) -> str:
+        """The patch that makes the tree `fixed` of the culprit, for `git apply`. Always UTF-8; write it as bytes."""
+        return self._trees.patch(culprit.tree, fixed)
+
+    def try_patch(self, revision: Revision, patch: str) -> str:
+        """The id of the tree that the real `git apply` makes of a revision. Raises trees.PatchDoesNotApply."""
+        return self._trees.apply(revision.tree, patch)
+
+    # --- making ---
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not (self.path / "HEAD").exists():
+                self._init()
+            for folder in ("info", "objects/info", "tmp"):
+                (self.path / folder).mkdir(exist_ok=True)
+            self._replace("config", config_text(self.user).encode("utf-8", "surrogateescape"))
+            self._replace("objects/info/alternates", _alternate(self.user.objects))
+            for name in ("shallow", "info/grafts", "info/attributes", "info/exclude"):
+                self._carry(name)
+        except OSError as error:
+            raise InfraError(f"The private repository at `{self.path}` cannot be made: {error}.") from error
+        self._carry_replaced()
+
+    def _init(self) -> None:
+        words = ("init", "--quiet", "--bare", "--template=", f"--object-format={self.user.object_format}")
+        settings = ("init.defaultRefFormat=files", "init.defaultBranch=none")
+        Git(None, self.path).having(settings=settings).run(*words, str(self.path))
+
+    def _carry(self, name: str) -> None:
+        source = self.user.common_dir / name
+        if source.exists():
+            self._replace(name, source.read_bytes())
+        else:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _carry_replaced(self) -> None:
+        """Replace refs: with them the user joins or rewrites histories, and bisects what they show."""
+        words = ("for-each-ref", "--format=%(refname) %(objectname)", "refs/replace/")
+        theirs, ours = set(self.user.git.lines(*words)), set(self._git.lines(*words))
+        commands = [f"delete {line.split()[0]}\n" for line in ours - theirs]
+        commands += [f"update {line}\n" for line in theirs - ours]
+        if commands:
+            self._git.run("update-ref", "--stdin", input="".join(commands).encode())
+
+    def _replace(self, name: str, content: bytes) -> None:
+        """Put a whole file in place at once: threads and other sessions may be reading the one that is there."""
+        path = self.path / name
+        if path.exists() and path.read_bytes() == content:
+            return
+        with tempfile.NamedTemporaryFile(dir=self.path / "tmp", delete=False) as file:
+            file.write(content)
+        os.replace(file.name, path)
+
+    def _open_module(self, name: str, module: UserRepository) -> Trees:
+        return PrivateRepository.create(self.path / "modules" / name, module)._trees
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with open(self.path / "bisecting", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InfraError(f"Another bisection is running in `{self.path}`.", "Wait for it to end.") from error
+            yield
+
+
+def _alternate(objects: Path) -> bytes:
+    """The alternates file's line for an object store. A path that the file's format would misread is C-quoted."""
+    path = os.fsencode(objects)
+    if re.search(rb'["\n\\]|^#', path) is None:
+        return path + b"\n"
+    quoted = path.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"' + quoted + b'"\n'
