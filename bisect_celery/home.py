@@ -121,7 +121,8 @@ def private_folder(path: Path) -> Path:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
         seen = path.stat()
-        if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+        owners = {seen.st_uid, path.lstat().st_uid}
+        if not stat.S_ISDIR(seen.st_mode) or owners != {os.geteuid()}:
             raise InfraError(f"{path} is not a folder of this user.", "Set BISECT_CELERY_HOME to a folder of your own.")
         if stat.S_IMODE(seen.st_mode) & 0o077:
             path.chmod(0o700)

@@ -121,10 +121,10 @@ def environment_key(bench: Bench, resolved: Resolved) -> str:
 def _install(bench: Bench, folder: Folder, planned: Plan, resolved: Resolved, target: str) -> None:
     """Install; a lock as written that is newer than the date we resolve as of is installed without that date."""
     with _archives(folder, resolved) as source:
-        result = bench.step(_job(bench, resolved, target), source, INSTALL_DEADLINE)
+        result = bench.step(_job(bench, resolved, target, source), source, INSTALL_DEADLINE)
         if result.code != 0 and _date_may_be_why(planned, result):
             bench = bench.undated()
-            result = bench.step(_job(bench, resolved, target), source, INSTALL_DEADLINE)
+            result = bench.step(_job(bench, resolved, target, source), source, INSTALL_DEADLINE)
     if result.code != 0:
         raise_trouble(bench, result, planned.files)
 
@@ -134,7 +134,7 @@ def _date_may_be_why(planned: Plan, result: RunResult) -> bool:
     return project and (not planned.dated or uv.without_upload_dates(result.text))
 
 
-def _job(bench: Bench, resolved: Resolved, target: str) -> dict[str, object]:
+def _job(bench: Bench, resolved: Resolved, target: str, source: Path | None) -> dict[str, object]:
     words = bench.runner.uv()
     python = f"{target}/bin/python"
     common = bench.common()[2:]
@@ -144,6 +144,7 @@ def _job(bench: Bench, resolved: Resolved, target: str) -> dict[str, object]:
         "target": target,
         "marker": MARKER,
         "lock": resolved.text,
+        "beside_tree": source is not None,
         "commands": [
             [*words, "venv", "--quiet", "--no-project", "--no-python-downloads", "--python", bench.python, target],
             [*words, "pip", "install", "--no-deps", "--compile-bytecode", "--python", python, *common, *extra,

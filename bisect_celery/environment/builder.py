@@ -52,7 +52,9 @@ def resolve(job: Job, target: str) -> int:
 
 def install(job: Job, target: str) -> int:
     shutil.rmtree(target, ignore_errors=True)
-    handle, lock = tempfile.mkstemp(suffix=".txt", dir=os.path.dirname(target))
+    # Paths in the list are relative to it: it stands in the copied tree where there is one.
+    place = os.getcwd() if job["beside_tree"] else os.path.dirname(target)
+    handle, lock = tempfile.mkstemp(suffix=".txt", dir=place)
     try:
         with os.fdopen(handle, "w") as lines:
             lines.write(job["lock"])

@@ -132,7 +132,7 @@ def _ask(bench: Bench, plan: Plan, source: Path, target: str) -> None:
 
 def _command(bench: Bench, plan: Plan) -> list[str]:
     common = bench.common() if plan.dated else bench.undated().common()
-    compiled = ["--no-header", "--no-annotate", "--quiet"] if plan.command[0] == "pip" else []
+    compiled = ["--no-header", "--no-annotate"] if plan.command[0] == "pip" else []
     return [*bench.runner.uv(), *plan.command, *compiled, *common]
 
 
