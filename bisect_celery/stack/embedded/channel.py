@@ -234,7 +234,7 @@ class Channel:
         queue.touch()
         if not queue.ready_count():
             return None
-        entry = queue.pop()
+        entry = queue.fetch()
         if no_ack:
             self._delivery_tag += 1
         else:

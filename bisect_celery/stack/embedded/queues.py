@@ -125,8 +125,13 @@ class Queue:
         self.deliver()
         self.drop_expired()
 
-    def pop(self) -> Entry:
+    def fetch(self) -> Entry:
         """Take the first ready message out; the caller either holds it (`hold`) or has settled it by this."""
+        entry = self._pop()
+        self._watch()  # the next one's time may have come while it stood behind this one
+        return entry
+
+    def _pop(self) -> Entry:
         entry = heapq.heappop(self._ready)[1]
         self._clock.bytes_held -= entry.size()
         return entry
@@ -151,13 +156,13 @@ class Queue:
         """Drop all ready messages; how many there were."""
         count = len(self._ready)
         while self._ready:
-            self.pop()
+            self._pop()
         return count
 
     def deliver(self) -> None:
         """Hand ready messages to consumers with room, in turn, until either runs out."""
         while self._ready and (receiver := self._next_receiver()) is not None:
-            receiver.take(self.pop())
+            receiver.take(self._pop())
         self._watch()
 
     def _next_receiver(self) -> Receiver | None:
@@ -205,7 +210,7 @@ class Queue:
     def drop_expired(self) -> None:
         """Drop what is too old at the head, as RabbitMQ does: a younger head keeps older messages alive."""
         while self._ready and self._is_old(self._ready[0][1]):
-            self.pop()
+            self._pop()
         self._watch()
 
     def _is_old(self, entry: Entry) -> bool:
