@@ -1,0 +1,380 @@
+"""The container stack: RabbitMQ and every program of a trial in containers, with no way out for code under test.
+
+What is started is described by `docker-compose.yml` beside this file. The engine is spoken to through its API only, so
+it may be a virtual machine's; nothing of this machine is mounted anywhere. A place is one volume (checkout, work
+folder, guest files) that the containers of its programs share, and one namespace on the session's broker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from bisect_celery.errors import InfraError
+from bisect_celery.model import (
+    Cancel,
+    Credentials,
+    Dump,
+    Environment,
+    Owner,
+    Program,
+    QueueCount,
+    Running,
+    StackFacts,
+)
+from bisect_celery.stack import compose, pyspy
+from bisect_celery.stack.compose import Composition
+from bisect_celery.stack.container_broker import ContainerBroker
+from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
+from bisect_celery.stack.container_files import tree_archive
+from bisect_celery.stack.container_program import ContainerRunning, Watch
+from bisect_celery.stack.container_runner import Bench, ContainerRunner
+from bisect_celery.stack.management import Management
+
+GUEST = Path(__file__).resolve().parent.parent / "guest"
+ANSWER_DEADLINE = 2.0
+REGISTRY_DEADLINE = 4.0
+
+# What `scripts/build-images` makes, taken where an official image is neither there nor to be had.
+STAND_INS = {"rabbitmq": "bisect-celery/rabbitmq:local", "worker": "bisect-celery/worker:local"}
+_STAND_IN_OF = {"rabbitmq": "rabbitmq", "worker": "worker", "builder": "worker", "dump": "worker"}
+
+TRIAL = "/trial"
+CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
+
+
+def available(environ: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether containers can be had here and now, and why or why not in words. Takes seconds at most."""
+    try:
+        with Engine.connect(ANSWER_DEADLINE) as engine:
+            version = str(engine.info().get("ServerVersion"))
+            with engine.fresh(REGISTRY_DEADLINE) as asking:
+                missing = [
+                    service.image
+                    for service in compose.load(environ).services.values()
+                    if _present(engine, service.name, service.image, environ) is None
+                    and not asking.obtainable(service.image)
+                ]
+    except InfraError:
+        return False, "no container engine answers"
+    if missing:
+        return False, f"Docker {version} answers, but the image {missing[0]} is not there and no registry offers it"
+    return True, f"Docker {version} answers"
+
+
+def _present(engine: Engine, service: str, image: str, environ: Mapping[str, str]) -> str | None:
+    """The image to take for a service without asking a registry: its own, or the stand-in for one nobody chose."""
+    if engine.image(image) is not None:
+        return image
+    stand_in = STAND_INS[_STAND_IN_OF[service]]
+    chosen = any(environ.get(f"BISECT_CELERY_{name}_IMAGE") == image for name in ("RABBITMQ", "WORKER", "BUILDER"))
+    return stand_in if not chosen and engine.image(stand_in) is not None else None
+
+
+class ContainerStack:
+    """A `model.Stack` of containers. One a session."""
+
+    def __init__(
+        self, *, owner: Owner, state: Path, environ: Mapping[str, str], why: str, ca_bundle: Path | None = None
+    ) -> None:
+        """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
+        the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only.
+        `why` says in words why this stack was taken. Raises InfraError when no engine answers, UserError for a
+        compose file that is not understood.
+        """
+        self._owner = owner
+        self._state = state
+        self._environ = dict(environ)
+        self._why = why
+        self._ca_bundle = ca_bundle
+        self._prefix = f"bisect-celery-{owner.session}-{secrets.token_hex(3)}"
+        self._composition = compose.load(environ)
+        self._names = {name: f"{self._prefix}-{name}" for name in self._composition.networks}
+        self._names |= {name: fixed for name, fixed in self._composition.volumes.items() if fixed}
+        self._engine = Engine.connect()
+        info = self._engine.info()
+        self._version = str(info.get("ServerVersion"))
+        self._cpus = float(info.get("NCPU") or 0)
+        self._machine = str(info.get("Architecture"))
+        self._broker: ContainerBroker | None = None
+        self._runner: ContainerRunner | None = None
+        self.images: tuple[tuple[str, str], ...] = ()
+        self.facts = self._describe()
+
+    def _describe(self) -> StackFacts:
+        images = ", ".join(dict.fromkeys(reference for reference, _ in self.images))
+        return StackFacts(
+            name="container",
+            broker="rabbitmq",
+            broker_version=self._broker.version if self._broker else "",
+            emulated=False,
+            why=self._why,
+            walled=True,
+            detail=f"Docker {self._version}; {images}" if images else f"Docker {self._version}",
+        )
+
+    @property
+    def runner(self) -> ContainerRunner:
+        """Where environments are built. Raises InfraError before `start`: what it builds depends on the images."""
+        if self._runner is None:
+            raise InfraError("The container stack has not been started.")
+        return self._runner
+
+    # --- up and down
+
+    def start(self, cancel: Cancel) -> None:
+        try:
+            self._composition = self._with_images(cancel)
+            self._runner = self._new_runner()
+            for name, network in self._composition.networks.items():
+                self._engine.create_network(self._names[name], network, labels(self._owner, "network"))
+            service = self._composition.services["rabbitmq"]
+            self._broker = ContainerBroker(
+                self._engine, service, self._owner, self._prefix, self._names, self._cpus
+            )  # fmt: skip
+            self._broker.start(cancel)
+            self.facts = self._describe()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _with_images(self, cancel: Cancel) -> Composition:
+        """The composition with the images that the engine really has, pulled where need be."""
+        services, images = {}, {}
+        for name, service in self._composition.services.items():
+            reference = self._image(name, service.image, cancel)
+            services[name] = replace(service, image=reference)
+            found = self._engine.image(reference)
+            if found is None:
+                raise InfraError(f"The image {reference} went away.", IMAGE_HINT)
+            images[reference] = str(found["Id"])
+        self.images = tuple(images.items())
+        return replace(self._composition, services=services)
+
+    def _image(self, service: str, image: str, cancel: Cancel) -> str:
+        present = _present(self._engine, service, image, self._environ)
+        if present is not None:
+            return present
+        self._engine.pull(image, cancel)
+        return image
+
+    def _new_runner(self) -> ContainerRunner:
+        service = self._composition.services["builder"]
+        image = dict(self.images)[service.image].removeprefix("sha256:")[:12]
+        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return ContainerRunner(
+            Bench(
+                engine=self._engine,
+                service=service,
+                owner=self._owner,
+                prefix=self._prefix,
+                names=self._names,
+                spool=self._state,
+                platform=f"container-{self._machine}-{image}",
+                machine=self._machine,
+                cpus=self._cpus,
+                caller=self._environ,
+                authorities=_read(self._ca_bundle),
+            )
+        )
+
+    def stop(self) -> None:
+        """Take down broker, networks and what the runner keeps; the environments' volume stays for the next session.
+
+        Everything is tried, whatever fails first. Raises the first failure.
+        """
+        with contextlib.ExitStack() as stops:
+            for name in self._composition.networks:
+                stops.callback(self._engine.remove_network, self._names[name])
+            if self._runner is not None:
+                stops.callback(self._runner.close)
+            if self._broker is not None:
+                stops.callback(self._broker.stop)
+
+    # --- places
+
+    @contextlib.contextmanager
+    def place(
+        self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
+    ) -> Iterator[ContainerPlace]:
+        broker = self._broker
+        if broker is None or not broker.alive():
+            raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
+        artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.ExitStack() as leaving:
+            engine = leaving.enter_context(self._engine.fresh())
+            management = Management(broker.management_url, broker.admin_user, broker.admin_password)
+            leaving.callback(management.close)
+            vhost = f"bisect-celery-{name}"
+            leaving.callback(management.delete_namespace, vhost)
+            credentials = management.create_namespace(vhost)
+            prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
+            room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state)
+            place = ContainerPlace(engine, room, layout, artifacts, credentials, broker, management, self.runner.tools)
+            leaving.callback(place.stop)
+            place.fill()
+            yield place
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What a place's containers are made from. `names` are of the session; the place's volume comes on top."""
+
+    composition: Composition
+    owner: Owner
+    prefix: str
+    names: Mapping[str, str]
+    cpus: float
+    spool: Path
+
+
+class ContainerPlace:
+    """A `model.Place`: one volume and one namespace for one trial; each program in a container of its own."""
+
+    checkout = CHECKOUT
+    work_dir = WORK
+    guest = GUESTS
+
+    def __init__(
+        self,
+        engine: Engine,
+        room: _Room,
+        layout: Path,
+        artifacts: Path,
+        credentials: Credentials,
+        broker: ContainerBroker,
+        management: Management,
+        tools: str,
+    ) -> None:
+        self.vhost = credentials.vhost
+        self.broker_url = _url(credentials, broker.inside_host, broker.inside_port)
+        self.harness_url = _url(credentials, broker.amqp_host, broker.amqp_port)
+        self._engine = engine
+        self._room = room
+        self._layout = layout
+        self._artifacts = artifacts
+        self._management = management
+        self._tools = tools
+        self._volume = f"{room.prefix}-place"
+        self._names = {**room.names, "place": self._volume}
+        self._numbers = itertools.count(1)
+        self._programs: list[ContainerRunning] = []
+        self._filled = False
+        self._lock = threading.Lock()
+
+    def fill(self) -> None:
+        """Make the volume. Code and guest files go in with the first program: it takes a container to reach it."""
+        self._engine.remove_volume(self._volume)
+        self._engine.create_volume(self._volume, labels(self._room.owner, "place"))
+
+    def start(self, program: Program) -> Running:
+        container = self._create("worker", program.name, program.argv, dict(program.env), program)
+        try:
+            if not self._filled:
+                self._put_files(container)
+                self._filled = True
+        except BaseException:
+            self._engine.remove(container)
+            raise
+        running = ContainerRunning(self._engine, container, program.name, self._artifacts, program.stdin)
+        self._programs.append(running)
+        return running
+
+    def _create(
+        self,
+        service: str,
+        role: str,
+        argv: tuple[str, ...],
+        environment: Mapping[str, str],
+        program: Program | None = None,
+        pid_of: str = "",
+    ) -> str:
+        room = self._room
+        folder = program.folder.strip("/") if program else ""
+        return self._engine.create(
+            room.composition.services[service],
+            name=f"{room.prefix}-{next(self._numbers)}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', role)}",
+            labels=labels(room.owner, role),
+            names=self._names,
+            command=argv,
+            environment=environment,
+            folder=f"{CHECKOUT}/{folder}".rstrip("/") if program else None,
+            stdin=program.stdin if program else False,
+            pid_of=pid_of,
+            cpus_at_most=room.cpus,
+        )
+
+    def _put_files(self, container: str) -> None:
+        guests = {f"guest/{path.name}": path.read_bytes() for path in GUEST.glob("*.py")}
+        with tree_archive({"checkout": self._layout}, {"work": None, "guest": None, **guests}, self._room.spool) as tar:
+            self._engine.put(container, TRIAL, tar)
+
+    def queues(self) -> tuple[QueueCount, ...]:
+        return tuple(self._management.queues(self.vhost))
+
+    def dump(self, worker: Running) -> tuple[Dump, ...]:
+        """By py-spy in a container that shares the worker's processes and alone may look into them (DESIGN 16)."""
+        if not isinstance(worker, ContainerRunning):
+            return ()
+        with contextlib.suppress(InfraError):
+            if worker.alive():
+                first, _, text = self._beside(worker.container).partition("\n")
+                if first.isdigit():
+                    return pyspy.parse_dump(text, int(first))
+        return ()
+
+    def _beside(self, worker: str) -> str:
+        """The worker's process number in its container, a line; then what py-spy says of it."""
+        # Its init is process 1, and the worker that one's first child: those taken in later stand behind it.
+        words = " ".join(pyspy.arguments(f"{self._tools}/bin/py-spy", 0)[:-1])
+        script = f'read -r pid others < /proc/1/task/1/children && echo "$pid" && exec {words} "$pid"'
+        container = self._create("dump", "dump", ("sh", "-c", script), {}, pid_of=worker)
+        out: list[bytes] = []
+        try:
+            watch = Watch(self._engine, container, lambda is_error, chunk: None if is_error else out.append(chunk))
+            if not watch.ended.wait(pyspy.DEADLINE) or watch.trouble is not None:
+                return ""
+        finally:
+            self._engine.remove(container)
+        return b"".join(out).decode("utf-8", "replace")
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        image = self._room.composition.services["worker"].image
+        running = [one.container[:12] for one in self._programs if one.alive()]
+        return (
+            ("checkout", f"docker run --rm -it -v {self._volume}:{TRIAL} -w {CHECKOUT} {image} sh"),
+            ("work folder", f"{WORK} in the volume {self._volume}"),
+            ("logs", str(self._artifacts)),
+            ("broker", self.harness_url),
+            *(("worker", f"docker exec -it {container} sh") for container in running[:1]),
+        )
+
+    def stop(self) -> None:
+        """End every program, the latest first: senders before the worker they talk to; then the volume goes."""
+        with self._lock, contextlib.ExitStack() as stops:
+            stops.callback(self._engine.remove_volume, self._volume)
+            for running in self._programs:
+                stops.callback(running.stop)
+
+
+def _url(credentials: Credentials, host: str, port: int) -> str:
+    user, password, vhost = (
+        quote(part, safe="") for part in (credentials.user, credentials.password, credentials.vhost)
+    )
+    return f"amqp://{user}:{password}@{host}:{port}/{vhost}"
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InfraError(f"The certificates in {path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,145 @@
+"""RabbitMQ in a container of its own that stays for the session."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from collections.abc import Mapping
+
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel, Owner
+from bisect_celery.stack.compose import Service
+from bisect_celery.stack.container_engine import Engine, labels
+from bisect_celery.stack.container_files import archive_of
+from bisect_celery.stack.management import Management
+from bisect_celery.stack.node import ADMIN
+
+START_DEADLINE = 120.0
+AMQP, MANAGEMENT = 5672, 15672
+_GREETING = b"AMQP\x00\x00\x09\x01"
+_SETTINGS = "etc/rabbitmq/conf.d/90-bisect-celery.conf"
+
+
+class ContainerBroker:
+    """A `node.BrokerNode`: the compose file's `rabbitmq` service, seen from here and from the trials' network."""
+
+    kind = "rabbitmq"
+    emulated = False
+
+    def __init__(
+        self, engine: Engine, service: Service, owner: Owner, prefix: str, names: Mapping[str, str], cpus: float
+    ) -> None:
+        """`names` maps the compose file's networks to their names in this session; `cpus` are the engine's."""
+        self.version = ""
+        self.amqp_host = ""
+        self.amqp_port = 0
+        self.management_url = ""
+        self.admin_user = ADMIN
+        self.admin_password = secrets.token_urlsafe(24)
+        self.inside_host, self.inside_port = service.name, AMQP
+        self._engine = engine
+        self._service = service
+        self._owner = owner
+        self._prefix = prefix
+        self._names = names
+        self._cpus = cpus
+        self._container: str | None = None
+
+    def start(self, cancel: Cancel) -> None:
+        """Raises InfraError with the broker's last log lines, and then nothing of it is left."""
+        with self._engine.fresh() as engine:
+            try:
+                self._start(engine, cancel)
+            except BaseException:
+                self.stop()
+                raise
+
+    def _start(self, engine: Engine, cancel: Cancel) -> None:
+        container = self._container = engine.create(
+            self._service,
+            name=f"{self._prefix}-{self._service.name}",
+            labels=labels(self._owner, "broker"),
+            names=self._names,
+            cpus_at_most=self._cpus,
+        )
+        # In a file, because arguments and environment are there to be read for everybody who may list containers.
+        engine.put(container, "/", archive_of({_SETTINGS: self._settings(engine).encode()}))
+        engine.start(container)
+        self.amqp_host, self.amqp_port = engine.published(container, AMQP)
+        host, port = engine.published(container, MANAGEMENT)
+        self.management_url = f"http://{host}:{port}"
+        self._wait(engine, container, cancel)
+
+    def _settings(self, engine: Engine) -> str:
+        # Sizes instead of shares: RabbitMQ would take shares of the machine's memory, or of what it believes that is.
+        settings = {
+            "default_user": self.admin_user,
+            "default_pass": self.admin_password,
+            "loopback_users": "none",
+            "vm_memory_high_watermark.absolute": str(self._service.mem_limit * 3 // 5),
+            "disk_free_limit.absolute": "50MB",
+        }
+        if _major(engine, self._service.image) >= 4:
+            # Celery before 5.6 declares such queues for remote control and events (DESIGN 21).
+            settings["deprecated_features.permit.transient_nonexcl_queues"] = "true"
+        return "".join(f"{name} = {value}\n" for name, value in settings.items())
+
+    def _wait(self, engine: Engine, container: str, cancel: Cancel) -> None:
+        def ended() -> bool:
+            state = engine.state(container)
+            return state is None or not state.running
+
+        if not cancel.wait(lambda: self._answers() or ended(), START_DEADLINE, poll=0.05) or ended():
+            why = "it ended" if ended() else f"it did not answer within {START_DEADLINE:g} s"
+            raise InfraError(
+                f"RabbitMQ ({self._service.image}) did not start, {why}:\n{engine.logs(container)}",
+                "Does the image have the management plugin? `--stack process` needs no container.",
+            )
+        management = Management(self.management_url, self.admin_user, self.admin_password)
+        try:
+            self.version = management.version()
+        finally:
+            management.close()
+
+    def _answers(self) -> bool:
+        """Whether the broker greets back, and its management listens: the engine's proxy alone only accepts."""
+        return _greets(self.amqp_host, self.amqp_port, _GREETING) and _greets(
+            *_address(self.management_url), b"GET / HTTP/1.0\r\n\r\n"
+        )
+
+    def alive(self) -> bool:
+        if self._container is None:
+            return False
+        with self._engine.fresh() as engine:
+            state = engine.state(self._container)
+        return state is not None and state.running
+
+    def stop(self) -> None:
+        container, self._container = self._container, None
+        if container is not None:
+            with self._engine.fresh() as engine:
+                engine.remove(container)
+
+
+def _major(engine: Engine, image: str) -> int:
+    """RabbitMQ's major version as the official images tell it in their environment; 0 where they do not."""
+    found = engine.image(image) or {}
+    for variable in (found.get("Config") or {}).get("Env") or ():
+        if match := re.match(r"RABBITMQ_VERSION=(\d+)", variable):
+            return int(match[1])
+    return 0
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def _greets(host: str, port: int, greeting: bytes) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1) as connection:
+            connection.sendall(greeting)
+            return bool(connection.recv(8))
+    except OSError:
+        return False
