@@ -25,6 +25,7 @@ from bisect_celery.core.edges import Edges, closure, dependents, transitive, tur
 
 Atoms = frozenset[int]
 NOTHING: Atoms = frozenset()
+PATIENCE = 3  # unresolved cuts before an interval is left to ddmin; measured: 1 to 3 cost the same, more cost more
 
 
 class Outcome(enum.StrEnum):
@@ -108,7 +109,6 @@ def isolate(
     atoms: Sequence[int],
     requires: Mapping[int, frozenset[int]],
     *,
-    hard: Mapping[int, frozenset[int]] | None = None,
     removal: Mapping[int, frozenset[int]] | None = None,
     after: Mapping[int, frozenset[int]] | None = None,
     groups: Mapping[int, str] | None = None,
@@ -122,7 +122,7 @@ def isolate(
     """Search `atoms`, given in the order of the diff, for the cause and the fix.
 
     The ends are known and never asked: no atom applied PASSes, all applied FAIL. `requires[a]` are atoms that
-    should be applied whenever `a` is; `hard[a]` those without which `a` is no program at all (never tried).
+    should be applied whenever `a` is: the search keeps to them, and tries in the end to do without.
     `removal[a]` are atoms that should go when `a` goes, beside those that require it.
     Hints for the order only: `after[a]` are better applied before `a`; `groups` names each atom's file;
     `weights` how likely each is to be guilty (default 1). `static` judges a set without a trial.
@@ -136,11 +136,10 @@ def isolate(
     if not atoms or slots < 1:
         raise ValueError("isolate needs at least one atom and one slot")
     everything = frozenset(atoms)
-    stiff = transitive(everything, hard or {})
-    forward = transitive(everything, requires, stiff)
+    forward = transitive(everything, requires)
     back = transitive(everything, turned(forward), removal or {})
     later = turned(after or {})
-    ledger = _Ledger(everything, slots, budget, stiff, static)
+    ledger = _Ledger(everything, slots, budget, static)
     search = _Search(
         ledger,
         _Side(everything, Outcome.FAIL, Outcome.PASS, forward, tuple(units(atoms, forward, after))),
@@ -200,7 +199,6 @@ class _Ledger:
         everything: Atoms,
         slots: int,
         budget: int | None,
-        hard: Edges,
         static: Callable[[Atoms], Static] | None,
     ) -> None:
         self.slots = slots
@@ -209,16 +207,12 @@ class _Ledger:
         self.asked = 0
         self.seen: dict[Atoms, Outcome] = {NOTHING: Outcome.PASS, everything: Outcome.FAIL}
         self.pruned: set[Atoms] = set()
-        self._hard = hard
         self._static = static
         self._judged: dict[Atoms, Static] = {NOTHING: Static.CLEAN, everything: Static.CLEAN}
 
     def judge(self, applied: Atoms) -> Static:
         if applied not in self._judged:
-            if any(not self._hard[a] <= applied for a in applied):
-                self._judged[applied] = Static.INVALID
-            else:
-                self._judged[applied] = self._static(applied) if self._static else Static.CLEAN
+            self._judged[applied] = self._static(applied) if self._static else Static.CLEAN
         return self._judged[applied]
 
     def outcome(self, applied: Atoms) -> Outcome | None:
@@ -329,7 +323,8 @@ class _Search:
         Returns a wanted set and those of its atoms that a pair of neighbouring outcomes singled out.
         """
         core = base
-        row = [unit - base for unit in side.row if not unit <= base]
+        reach = self._smallest(side, base)
+        row = [unit & reach - base for unit in side.row if unit & reach - base]
         while row:
             if base:
                 yield from self.ledger.ask([side.question(base), *self._verification(side, base)])
@@ -374,7 +369,7 @@ class _Search:
         while True:
             low, high, unresolved = self._bounds(side, sets)
             points = self._points(side, sets, row, low, high, unresolved)
-            if not points or misses > 1 + math.log2(high - low):
+            if not points or misses > max(PATIENCE, self.ledger.slots):
                 return low, high
             yield from self.ledger.ask(side.question(sets[k], cut=True) for k in points)
             misses += sum(self._known(side, sets[k]) is Outcome.UNRESOLVED for k in points)
@@ -469,9 +464,10 @@ class _Search:
             yield from self.ledger.ask(side.question(moved) for moved in rest)
         return None
 
-    def _smallest(self, side: _Side) -> Atoms:
-        wanted = [a for a, outcome in self.ledger.seen.items() if outcome is side.wanted]
-        return min((side.applied(a) for a in wanted), key=lambda moved: (len(moved), sorted(moved)))
+    def _smallest(self, side: _Side, above: Atoms = NOTHING) -> Atoms:
+        """The smallest set seen with the wanted outcome, of those that contain `above`."""
+        wanted = (side.applied(a) for a, outcome in self.ledger.seen.items() if outcome is side.wanted)
+        return min((moved for moved in wanted if above <= moved), key=lambda moved: (len(moved), sorted(moved)))
 
 
 def _conclude(search: _Search, cause: Atoms, fix: Atoms, spent: bool) -> Isolation:

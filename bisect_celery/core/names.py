@@ -1,0 +1,168 @@
+"""What one Python source binds, uses and imports, as far as it can be read without running it.
+
+Scopes are resolved by CPython's own `symtable`, statements by `ast`. The checks are those for which pyflakes is
+known (undefined names, names in `__all__` that nothing binds), kept to what decides whether a composed file can
+run at all, and silent wherever a name may come from somewhere unseen. A source that this interpreter cannot
+parse (Python 2, or a newer Python) is None: nothing is claimed about it.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import symtable
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+KNOWN = frozenset(dir(builtins)) | {
+    "__annotations__", "__builtins__", "__class__", "__doc__", "__file__", "__loader__", "__module__", "__name__",
+    "__package__", "__path__", "__qualname__", "__spec__", "WindowsError",
+}  # fmt: skip
+_HARMLESS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported thing: `import module` (`name` None), `from module import name`, or a star (`name` "*").
+
+    `level` counts the leading dots.
+    """
+
+    module: str
+    name: str | None
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one file says. `bound`: names its module scope gets. `free`: names it uses that neither the module
+    nor Python binds (a star import may). `public`: its `__all__` where that is a plain list, else None.
+    `imports`: those that must succeed, so neither guarded by `except ImportError` nor for type checkers only.
+    `dynamic`: it can get names in ways that are not seen here (`__getattr__`, `globals()`, `sys.modules`).
+    """
+
+    bound: frozenset[str]
+    free: frozenset[str]
+    public: frozenset[str] | None
+    imports: tuple[Import, ...]
+    stars: tuple[Import, ...]
+    dynamic: bool
+
+
+@lru_cache(maxsize=4096)
+def read(content: bytes) -> Source | None:
+    """Read a source; None when it does not parse here."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
+            table = symtable.symtable(content, "<source>", "exec")  # type: ignore[arg-type]  # bytes work
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    bound, used = _names(table)
+    imports = tuple(_imports(tree.body))
+    public = _public(tree.body)
+    dynamic = "__getattr__" in bound or b"globals()" in content or b"sys.modules" in content or public is _UNKNOWN
+    return Source(
+        bound=bound,
+        free=used - bound - KNOWN,
+        public=None if public is _UNKNOWN else public,
+        imports=tuple(one for one in imports if one.name != "*"),
+        stars=tuple(one for one in imports if one.name == "*"),
+        dynamic=dynamic,
+    )
+
+
+def _names(module: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
+    """(names bound in the module's scope, names looked up there from anywhere in the file)."""
+    bound = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    used = {s.get_name() for s in module.get_symbols() if s.is_referenced()}
+    todo = list(module.get_children())
+    while todo:
+        scope = todo.pop()
+        todo.extend(scope.get_children())
+        for symbol in scope.get_symbols():
+            if symbol.is_global():
+                if symbol.is_referenced():
+                    used.add(symbol.get_name())
+                if symbol.is_assigned() or symbol.is_imported():
+                    bound.add(symbol.get_name())
+    return frozenset(bound), frozenset(used)
+
+
+def _imports(body: Sequence[ast.stmt]) -> Iterator[Import]:
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            yield from (Import(alias.name, None) for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            yield from (Import(statement.module or "", alias.name, statement.level) for alias in statement.names)
+        else:
+            yield from _imports(list(_inside(statement)))
+
+
+def _inside(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """The statements nested in `statement` that run when it does, guarded ones left out."""
+    if isinstance(statement, ast.If) and _for_checkers(statement.test):
+        yield from statement.orelse
+        return
+    if isinstance(statement, ast.Try | ast.TryStar):
+        if not any(_forgives(handler.type) for handler in statement.handlers):
+            yield from statement.body
+        for handler in statement.handlers:
+            yield from handler.body
+    elif isinstance(statement, ast.Match):
+        for case in statement.cases:
+            yield from case.body
+    else:
+        yield from getattr(statement, "body", ())
+    yield from getattr(statement, "orelse", ())
+    yield from getattr(statement, "finalbody", ())
+
+
+def _for_checkers(test: ast.expr) -> bool:
+    return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def _forgives(kind: ast.expr | None) -> bool:
+    """Whether `except kind` lets a failed import pass."""
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(one is None or getattr(one, "id", getattr(one, "attr", "")) in _HARMLESS for one in kinds)
+
+
+_UNKNOWN: frozenset[str] = frozenset({"*"})  # an `__all__` that is put together at run time
+
+
+def _public(body: Iterable[ast.stmt]) -> frozenset[str] | None:
+    """The module's `__all__`: None without one, `_UNKNOWN` when it is anything but plain lists of strings."""
+    names: frozenset[str] | None = None
+    for statement in body:
+        if isinstance(statement, ast.Assign):
+            targets: Sequence[ast.expr] = statement.targets
+        elif isinstance(statement, ast.AugAssign | ast.AnnAssign):
+            targets = [statement.target]
+        else:
+            if any(isinstance(node, ast.Name) and node.id == "__all__" for node in _shallow(statement)):
+                return _UNKNOWN
+            continue
+        if any(getattr(target, "id", "") == "__all__" for target in targets):
+            listed = _strings(statement.value)
+            if listed is None:
+                return _UNKNOWN
+            names = (names or frozenset()) | listed
+    return names
+
+
+def _shallow(statement: ast.stmt) -> Iterator[ast.AST]:
+    """The nodes of a statement at module level that may change `__all__`; what is defined is not looked into."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+        return iter(())
+    return ast.walk(statement)
+
+
+def _strings(value: ast.expr | None) -> frozenset[str] | None:
+    if not isinstance(value, ast.List | ast.Tuple):
+        return None
+    texts = [item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+    return frozenset(texts) if len(texts) == len(value.elts) else None
