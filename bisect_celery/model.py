@@ -395,14 +395,16 @@ class Outcome(enum.StrEnum):
 class Tally:
     """A row of the confirmation table: of `tried` trials of one tree, `failed` showed the failure.
 
-    `other` counts those that showed neither the failure nor success. `trials` are their numbers.
+    `should_fail` is what is claimed of it; `other` counts those that showed neither the failure nor success.
+    `trials` are their numbers.
     """
 
     name: str
     tree: Tree
-    failed: int
-    tried: int
+    failed: int = 0
+    tried: int = 0
     other: int = 0
+    should_fail: bool = False
     trials: tuple[int, ...] = ()
 
 
@@ -664,7 +666,11 @@ class Stack(Protocol):
     """What trees run in: broker, and worker places. One a session; many places, one after the other a slot."""
 
     facts: StackFacts
-    runner: Runner
+
+    @property
+    def runner(self) -> Runner:
+        """Where environments are built; known once the stack was started."""
+        ...
 
     def start(self, cancel: Cancel) -> None:
         """Bring up what stays for the session and wait until it is healthy. Raises InfraError."""

@@ -34,7 +34,18 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = {form for secret in secrets for form in _spellings(secret) if set(form) - {"*"}}
+        self._secrets: frozenset[str] = frozenset()
+        self._forms: list[str] = []
+        self._short: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Know these secrets too from now on: a project's settings are read only when its first trial runs."""
+        fresh = self._secrets | frozenset(secrets)
+        if fresh == self._secrets and self._forms:
+            return
+        self._secrets = fresh
+        known = {form for secret in fresh for form in _spellings(secret) if set(form) - {"*"}}
         self._forms = sorted({form for secret in known if len(secret) >= SHORTEST for form in _forms(secret)})
         self._short = _short_rule(sorted(secret for secret in known if 0 < len(secret) < SHORTEST))
 

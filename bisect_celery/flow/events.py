@@ -1,4 +1,4 @@
-"""What a flow tells whoever listens: the terminal, or a script's JSON. Facts in order; how they look is the listener's."""
+"""What a flow tells whoever listens: facts in order; how they look is the listener's business."""
 
 from __future__ import annotations
 

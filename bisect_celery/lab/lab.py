@@ -7,17 +7,20 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.redact import Redactor
-from bisect_celery.environment.build import EnvironmentFailed, build
+from bisect_celery.environment.build import build
+from bisect_celery.environment.facade import source_roots
+from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
-from bisect_celery.model import Environment, Observation, Overlay, Place, Stack, Tree
+from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
+from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
 
 Looks = Callable[[Observation], bool]
@@ -85,6 +88,9 @@ class Lab:
                 observation = self._watch(order, plan, layout, environment, artifacts)
         except EnvironmentFailed as failed:
             observation = Observation(until=time.monotonic() - began, failure=failed.failure, ended="failure")
+        except LayoutFailed as failed:
+            failure = Failure(Stage.LAYOUT, str(failed))
+            observation = Observation(until=time.monotonic() - began, failure=failure, ended="failure")
         finally:
             self._redact_files(artifacts)
         return Made(observation, round(time.monotonic() - began, 2), artifacts)
@@ -135,7 +141,8 @@ class Lab:
                 cancel=self._cancel,
                 on_progress=self._says,
             )
-            yield layout, environment, order.plan
+            roots = source_roots(layout, order.plan.subfolder)
+            yield layout, environment, replace(order.plan, source_roots=roots)
         finally:
             shutil.rmtree(layout, ignore_errors=True)
 

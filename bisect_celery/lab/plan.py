@@ -29,7 +29,7 @@ class Plan:
     """How programs of a trial are started. `worker` are the words after `worker`; `variables` may hold placeholders.
 
     `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
-    `source_roots` are folders, relative to the app's, that must be importable.
+    `source_roots` are folders, relative to the checkout, that must be importable; each tree has its own.
     """
 
     app: str
@@ -112,8 +112,7 @@ class Plan:
         if self.result_url is not None:
             values["CELERY_RESULT_BACKEND"] = self.result_url
         if self.source_roots:
-            folder = "/".join(part for part in (place.checkout, self.subfolder) if part)
-            values["PYTHONPATH"] = ":".join(f"{folder}/{root}" for root in self.source_roots)
+            values["PYTHONPATH"] = ":".join(f"{place.checkout}/{root}" for root in self.source_roots)
         filled = {
             "broker_url": place.broker_url,
             "result_url": self.result_url or "rpc://",

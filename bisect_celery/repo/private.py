@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bisect_celery.errors import InfraError
-from bisect_celery.model import Atom, Cancel, Revision, Tree
+from bisect_celery.model import Atom, Cancel, Revision, Tree, Verdict
 from bisect_celery.repo import bisect, ends, layout, revisions, worktree
 from bisect_celery.repo.bisect import Answer, Found, OnStep
 from bisect_celery.repo.config import config_text
@@ -96,6 +96,13 @@ class PrivateRepository:
         span = Range(tuple(one.sha for one in good), bad.sha, tuple(paths), first_parent)
         return ends.estimate(self._git, span)
 
+    def suspects(
+        self, good: Sequence[Revision], bad: Revision, paths: Sequence[str] = (), first_parent: bool = False
+    ) -> tuple[Revision, ...]:
+        """The commits that can be the first bad one, newest first: what BAD has and none of the good ones has."""
+        span = Range(tuple(one.sha for one in good), bad.sha, tuple(paths), first_parent)
+        return revisions.read(self._git, ends.commits(self._git, span))
+
     def bisect(
         self,
         good: Revision,
@@ -116,6 +123,25 @@ class PrivateRepository:
         span = Range((good.sha,), bad.sha, tuple(paths), first_parent)
         with self._alone():
             return bisect.search(self._git, self._scratch, span, answer, cancel, on_step)
+
+    def next_question(
+        self,
+        good: Revision,
+        bad: Revision,
+        answers: Sequence[tuple[str, Verdict]],
+        paths: Sequence[str] = (),
+        first_parent: bool = False,
+    ) -> Revision | None:
+        """The commit that `git bisect` would ask for after these answers; None when it would ask no more.
+
+        Asked of git, on a bisection of its own in a repository beside this one, so it may be called while `bisect`
+        runs: to try early, in a free slot, what git would ask next.
+        """
+        span = Range((good.sha,), bad.sha, tuple(paths), first_parent)
+        asking = PrivateRepository.create(self.path / "asking", self.user)
+        with asking._alone():
+            sha = bisect.next_question(asking._git, span, tuple(answers))
+        return self.revision(sha) if sha else None
 
     # --- trees ---
 
@@ -154,6 +180,10 @@ class PrivateRepository:
         InfraError otherwise.
         """
         return self._trees.atoms(parent.tree if parent else self._trees.empty(), culprit.tree)
+
+    def empty_tree(self) -> str:
+        """The tree without files, on which a root commit's atoms are composed."""
+        return self._trees.empty()
 
     def compose(self, base: str, atoms: Sequence[Atom]) -> str:
         """The id of the tree that `atoms` make of the tree `base`; their order does not matter."""

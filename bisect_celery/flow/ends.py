@@ -1,0 +1,187 @@
+"""Both ends first: what good and bad look like here, how long things take, and whether the ends are what was said."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from bisect_celery.core import deadline
+from bisect_celery.core.judge import Signature
+from bisect_celery.errors import EndsError
+from bisect_celery.flow.trials import Trials
+from bisect_celery.model import Judged, Kind, Match, Revision, Tree
+
+# Result backends that live in the broker or in a trial's own folder; any other is replaced, and that is said.
+PROVIDED = frozenset(
+    {
+        None,
+        "disabled",
+        "rpc",
+        "amqp",
+        "file",
+        "filesystem",
+        "cache+memory",
+        "memory",
+        "django-db",
+        "database",
+        "db+sqlite",
+    }
+)
+REPLACEMENT = "rpc://"
+
+
+class EndsWrong(Exception):
+    """An end is not what was said. Carries the sentence, what helps, and the trials that show it."""
+
+    def __init__(self, message: str, advice: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What the two ends showed, each tried twice where that was worth it."""
+
+    good: Judged
+    bad: Judged
+    replaced_backend: str | None
+    fast: bool
+
+
+def as_tree(revision: Revision) -> Tree:
+    return Tree(revision.tree, revision.short, revision.title)
+
+
+class TryEnds:
+    """Try both ends and hold all later trials to what they showed."""
+
+    def __init__(self, trials: Trials, good: Revision, bad: Revision, *, match: Match, ceiling: float) -> None:
+        self._trials = trials
+        self._good, self._bad = good, bad
+        self._match, self._ceiling = match, ceiling
+        self._replaced: str | None = None
+
+    def run(self) -> Ends:
+        """Raises EndsWrong when GOOD fails, BAD passes, or an end cannot be tried at all."""
+        good = self._good_end()
+        bad = self._bad_end(good)
+        fast = self._faster(good, bad)
+        self._trials.rejudge()
+        return Ends(good, bad, self._replaced, fast)
+
+    # --- good -----------------------------------------------------------------------------------------
+
+    def _good_end(self) -> Judged:
+        good = self._provided(self._trials.settled(as_tree(self._good), "good end"))
+        if good.judgement.symptom.kind is Kind.COMPLETED:
+            observations = (good.trial.observation,)
+            self._trials.terms.deadlines = deadline.learnt(observations, self._ceiling)
+            return good
+        refuse_unusable(good, "GOOD")
+        bad = self._trials.settled(as_tree(self._bad), "bad end")
+        if bad.judgement.symptom.kind is Kind.COMPLETED:
+            raise EndsWrong(
+                f"GOOD {self._good.short} fails here ({good.judgement.symptom}) and BAD {self._bad.short} completes.",
+                (f"If they were swapped: `bisect-celery run {self._bad.short} {self._good.short}`.",),
+            )
+        raise EndsWrong(
+            f"GOOD {self._good.short} fails here too: {good.judgement.symptom}, {good.judgement.rule}.",
+            (
+                f"Try it alone and look at its log: `bisect-celery try {self._good.short}`.",
+                "If it fails for want of something, give it: `--env`, `--env-file`, `--overlay`, `--prepare`.",
+                "If the bug is older, name an older GOOD.",
+            ),
+        )
+
+    def _provided(self, good: Judged) -> Judged:
+        """A result backend that we cannot provide is replaced, the same at every tree, and the end tried again."""
+        backend = good.trial.observation.worker.result_backend
+        if backend in PROVIDED or self._trials.terms.plan.result_url is not None:
+            return good
+        self._replaced = backend
+        self._trials.terms.plan = dataclasses.replace(self._trials.terms.plan, result_url=REPLACEMENT)
+        self._trials.note(
+            f"Results go to {REPLACEMENT} in every trial: the project's `{backend}` is not provided here."
+        )
+        return self._trials.settled(as_tree(self._good), "good end")
+
+    # --- bad ------------------------------------------------------------------------------------------
+
+    def _bad_end(self, good: Judged) -> Judged:
+        bad = self._trials.settled(as_tree(self._bad), "bad end")
+        kind = bad.judgement.symptom.kind
+        if kind is Kind.COMPLETED:
+            raise EndsWrong(self._passes(bad), not_in_this_run())
+        if kind is Kind.UNKNOWN:
+            raise EndsWrong(
+                f"BAD {self._bad.short} showed neither success nor failure: {bad.judgement.rule}.",
+                ("Declare what success leaves behind: `--done-log PATTERN`, or a task that keeps its result.",),
+            )
+        if bad.trial.observation.failure is not None and bad.trial.observation.failure.missing:
+            refuse_unusable(bad, "BAD")
+        signature = Signature(bad.judgement.symptom, self._match)
+        self._trials.terms.signature = signature
+        self._trials.terms.deadlines = deadline.quickened(self._trials.terms.deadlines, (good.trial.observation,))
+        return bad
+
+    def _passes(self, bad: Judged) -> str:
+        count = len([message for message in bad.trial.observation.messages if message.wave == 1])
+        return f"BAD completes {count} of {count} here; what differs in production is not in this run."
+
+    # --- once more, faster ----------------------------------------------------------------------------
+
+    def _faster(self, good: Judged, bad: Judged) -> bool:
+        """Each end once more without what only costs time; taken for the search if both show the same (DESIGN 20)."""
+        faithful = self._trials.terms.plan
+        self._trials.terms.plan = faithful.faster()
+        for first, revision, purpose in ((good, self._good, "good end"), (bad, self._bad, "bad end")):
+            again = self._trials.settled(as_tree(revision), purpose)
+            if again.judgement.symptom != first.judgement.symptom:
+                self._trials.terms.plan = faithful
+                self._trials.note(f"Without mingle and gossip the {purpose} differs, so every trial keeps them.")
+                return False
+            if revision is self._good:
+                seen = (first.trial.observation, again.trial.observation)
+                quick = self._trials.terms.deadlines.quick
+                learnt = deadline.learnt(seen, self._ceiling)
+                self._trials.terms.deadlines = deadline.quickened(learnt, seen) if quick else learnt
+        return True
+
+
+FLAGS = {
+    "variable": "`--env {name}=VALUE`, `--env-file FILE` or `--pass {name}`",
+    "module": "`--overlay FILE` if it is a file that is not committed, or its package in the requirements",
+    "host": "`--env` for the variable that names this host; other services are not provided",
+    "package": "a base image or machine that has this system library",
+    "file": "`--overlay FILE:{name}`",
+}
+
+
+def refuse_unusable(end: Judged, name: str) -> None:
+    """Raise EndsWrong when an end never came to its probes: what is missing, and the flag that supplies it."""
+    failure = end.trial.observation.failure
+    if failure is None:
+        if end.judgement.symptom.kind is Kind.BROKER_NOT_REDIRECTED:
+            raise EndsError(
+                f"{name} talks to another broker: {end.judgement.rule}.",
+                "Name the variable its settings read: `--env NAME={broker_url}`, or copy in settings with `--overlay`.",
+            )
+        return
+    advice = [f"missing {kind} `{missing}`: {FLAGS[kind].format(name=missing)}." for kind, missing in failure.missing]
+    advice += [f"    {line}" for line in failure.lines[-5:]]
+    raise EndsWrong(f"{name} {end.trial.tree.label} does not come to its probes ({failure.stage}): {failure.reason}",
+                    tuple(advice))  # fmt: skip
+
+
+def not_in_this_run() -> tuple[str, ...]:
+    """What may differ in production when the bad end passes here, each with the flag that tries it (issue 2)."""
+    return (
+        "Another broker or version: `--broker rabbitmq`, or an image by BISECT_CELERY_RABBITMQ_IMAGE.",
+        "Production's start line: `--worker '-c 8 -Q mail,default -O fair'`.",
+        "Its variables: `--env-file production.env`, `--env NAME=VALUE`, `--pass NAME`.",
+        "The very message that hangs: `--task NAME --args JSON --kwargs JSON`.",
+        "Its data: `--prepare 'python manage.py loaddata …'`, `--env DATABASE_URL=…`.",
+        "More messages, if it fails only sometimes: `--count 200`.",
+        "State that an older revision left behind is not tried yet.",
+    )

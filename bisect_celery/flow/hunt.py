@@ -1,0 +1,117 @@
+"""The hunt: both ends, git's own bisection over the commits between them, and every parent of what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bisect_celery.flow.ends import as_tree
+from bisect_celery.flow.events import Listener, Remaining
+from bisect_celery.flow.trials import WAITING, Trials
+from bisect_celery.lab.cancel import Token
+from bisect_celery.model import Judged, Request, Revision, Skipped, Verdict
+from bisect_celery.repo.private import PrivateRepository
+
+
+@dataclass(frozen=True)
+class Hunted:
+    """What the bisection found. Exactly one of `culprit` and `candidates` says something, unless all is none.
+
+    `bad_parents` are parents of the culprit that fail themselves: then the bug is older than GOOD on a side
+    branch. `doubts` are sentences about what could not be made sure.
+    """
+
+    culprit: Revision | None
+    candidates: tuple[Revision, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    bad_parents: tuple[Revision, ...] = ()
+    unsure_parents: tuple[Revision, ...] = ()
+    merge_base_bad: bool = False
+    log: str = ""
+    doubts: tuple[str, ...] = ()
+
+
+class Hunt:
+    """Commit search. The session's thread runs it; git chooses, the trials answer."""
+
+    def __init__(
+        self, repository: PrivateRepository, trials: Trials, request: Request, cancel: Token, listener: Listener
+    ) -> None:
+        self._repository, self._trials, self._request = repository, trials, request
+        self._cancel, self._listener = cancel, listener
+        self._answers: dict[str, Judged] = {}
+        self._good: list[Revision] = []
+        self._bad: Revision | None = None
+
+    def run(self, good: Revision, bad: Revision, known: dict[str, Judged]) -> Hunted:
+        """`known` are the ends' judgements by sha. Raises BudgetSpent, InfraError, Cancelled."""
+        self._answers.update(known)
+        self._good, self._bad = [good], bad
+        found = self._repository.bisect(
+            good,
+            bad,
+            paths=self._repository.user.pathspecs(self._request.paths),
+            first_parent=self._request.first_parent,
+            answer=self._answer,
+            cancel=self._cancel,
+            on_step=self._on_step,
+        )
+        skipped = tuple(Skipped(revision, self._reason(revision)) for revision in found.skipped)
+        if found.merge_base_bad or found.first_bad is None:
+            return Hunted(None, found.candidates, skipped, merge_base_bad=found.merge_base_bad, log=found.log)
+        culprit = found.first_bad
+        doubts = self._confirm_stuck(culprit)
+        if doubts:
+            return Hunted(None, (culprit,), skipped, log=found.log, doubts=doubts)
+        bad_parents, unsure = self._parents(culprit)
+        return Hunted(culprit, (), skipped, bad_parents, unsure, log=found.log)
+
+    def _answer(self, revision: Revision) -> Verdict:
+        """What the predicate says to git for one revision."""
+        judged = self._trials.settled(as_tree(revision), "search")
+        self._answers[revision.sha] = judged
+        verdict = judged.judgement.verdict
+        if verdict is Verdict.GOOD:
+            self._good.append(revision)
+        elif verdict is Verdict.BAD:
+            self._bad = revision  # git only asks for ancestors of what it knows to be bad
+        return verdict
+
+    def suspects(self) -> tuple[Revision, ...]:
+        """The commits that can still be the first bad one, for a search that was cut short."""
+        if self._bad is None:
+            return ()
+        paths = self._repository.user.pathspecs(self._request.paths)
+        return self._repository.suspects(self._good, self._bad, paths, self._request.first_parent)
+
+    def _on_step(self, left: int, steps: int) -> None:
+        each = self._trials.seconds_each()
+        self._listener(Remaining("search", left, steps, each * steps if each else None))
+
+    def _reason(self, revision: Revision) -> str:
+        judged = self._answers.get(revision.sha)
+        return f"{judged.judgement.symptom}: {judged.judgement.rule}" if judged else "git asked no more"
+
+    def _confirm_stuck(self, culprit: Revision) -> tuple[str, ...]:
+        """A silence that becomes git's final bad is listened to once more, at twice the deadline (DESIGN 17)."""
+        judged = self._answers.get(culprit.sha)
+        if judged is not None and judged.judgement.symptom.kind not in WAITING:
+            return ()
+        doubled = self._trials.terms.deadlines.doubled()
+        again = self._trials.run(as_tree(culprit), "confirm", deadlines=doubled)
+        if again.judgement.verdict is Verdict.BAD:
+            return ()
+        return (
+            f"{culprit.short} failed in the search, and at twice the deadline it showed {again.judgement.symptom}.",
+        )
+
+    def _parents(self, culprit: Revision) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
+        """(bad, unsure) parents: git need not have tried a parent that lies outside the range (DESIGN 5)."""
+        bad, unsure = [], []
+        for parent in self._repository.parents(culprit):
+            judged = self._answers.get(parent.sha) or self._trials.settled(as_tree(parent), "search")
+            self._answers[parent.sha] = judged
+            if judged.judgement.verdict is Verdict.BAD:
+                bad.append(parent)
+            elif judged.judgement.verdict is Verdict.SKIP:
+                unsure.append(parent)
+        return tuple(bad), tuple(unsure)

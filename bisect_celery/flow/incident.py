@@ -1,0 +1,299 @@
+"""A whole incident, from GOOD and BAD to the report: the steps in order, and every way it can end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from bisect_celery.errors import Cancelled, EndsError, InfraError
+from bisect_celery.flow.differences import differences
+from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
+from bisect_celery.flow.events import Listener, Note, Range
+from bisect_celery.flow.hunt import Hunt, Hunted
+from bisect_celery.flow.narrow import Narrow, contradictions
+from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of
+from bisect_celery.flow.trials import BudgetSpent, Trials
+from bisect_celery.home import Home
+from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.lab import Lab
+from bisect_celery.model import (
+    Culprit,
+    Judged,
+    Match,
+    Outcome,
+    Request,
+    Revision,
+    Session,
+    Skipped,
+)
+from bisect_celery.report import render
+from bisect_celery.report.build import build
+from bisect_celery.store import codec
+
+REQUEST = "request.json"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session that came to its end, and where its report is."""
+
+    session: Session
+    report: Path
+    infra: InfraError | None = None
+
+
+def investigate(
+    request: Request,
+    home: Home,
+    *,
+    command: str,
+    listener: Listener,
+    cancel: Token,
+    session_id: str | None = None,
+) -> Ended:
+    """The whole way of `run`. Raises UserError for input that cannot be used; any other end is an outcome."""
+    with opened(request, home, command=command, listener=listener, cancel=cancel, session_id=session_id) as room:
+        good, bad = room.revision(request.good), room.revision(request.bad)
+        between = room.repository.check_ends(
+            good, bad, request.paths, request.first_parent, (request.good, request.bad)
+        )
+        room.session = replace(room.session, good=good, bad=bad, versions=versions())
+        if session_id is None:
+            room.store.begin(room.session)
+            _keep_request(room)
+        listener(Range(between.count, between.steps, good.short, bad.short))
+        return Investigation(room, good, bad).run()
+
+
+def reopen(home: Home, session_id: str) -> Request:
+    """The request of an unfinished session, with its values. Raises UserError when it is gone."""
+    from bisect_celery.errors import UserError
+
+    path = home.session_folder(session_id) / REQUEST
+    try:
+        return codec.decode(Request, json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"Session {session_id} cannot go on: its request is gone.", "Start it again.") from error
+
+
+def _keep_request(room: Room) -> None:
+    """What `resume` needs and the database must not know; it goes when the session is finished."""
+    path = room.folder / REQUEST
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(codec.encode(room.request)))
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, metadata.version(name)) for name in ("bisect-celery", "celery", "kombu", "docker", "uv"))
+
+
+class Investigation:
+    """One incident in an open session."""
+
+    def __init__(self, room: Room, good: Revision, bad: Revision) -> None:
+        self._room, self._good, self._bad = room, good, bad
+        self._trials: Trials | None = None
+        self._hunt: Hunt | None = None
+        self._infra: InfraError | None = None
+
+    def run(self) -> Ended:
+        try:
+            with running(self._room, as_of=self._bad.date) as lab:
+                self._room.save(stack=lab.stack.facts)
+                self._steps(lab)
+        except EndsWrong as wrong:
+            self._end(Outcome.ENDS_WRONG, wrong.message, advice=wrong.advice)
+        except EndsError as wrong_ends:
+            self._end(Outcome.ENDS_WRONG, wrong_ends.message, advice=(wrong_ends.hint,))
+        except BudgetSpent:
+            self._budget_spent()
+        except InfraError as infra:
+            self._infra = infra
+            self._end(Outcome.INFRA, infra.message, advice=tuple(filter(None, (infra.hint, self._resume()))))
+        except Cancelled:
+            self._end(Outcome.INTERRUPTED, "Interrupted before the end.", advice=(self._resume(),))
+        return self._report()
+
+    def _steps(self, lab: Lab) -> None:
+        trials = self._trials = trials_of(self._room, lab, plan_of(self._room.request))
+        ends = TryEnds(
+            trials, self._good, self._bad, match=self._room.request.match, ceiling=self._room.request.ceiling
+        ).run()
+        self._remember_ends(lab, trials, ends)
+        hunt = self._hunt = Hunt(
+            self._room.repository, trials, self._room.request, self._room.cancel, self._room.listener
+        )
+        hunted = hunt.run(self._good, self._bad, {self._good.sha: ends.good, self._bad.sha: ends.bad})
+        self._room.save(bisect_log=hunted.log, skipped=self._adjoining(hunted))
+        if hunted.culprit is None or hunted.bad_parents or hunted.unsure_parents:
+            self._end_without_culprit(hunted)
+            return
+        self._narrow(hunted.culprit, trials)
+
+    def _remember_ends(self, lab: Lab, trials: Trials, ends: Ends) -> None:
+        bad = next(judged for judged in trials.judged if judged.trial.number == ends.bad.trial.number)
+        self._room.save(
+            good_symptom=ends.good.judgement.symptom,
+            bad_symptom=bad.judgement.symptom,
+            good_trial=ends.good.trial.number,
+            bad_trial=bad.trial.number,
+            differences=differences(trials.terms.plan, lab.stack.facts, ends),
+            task_candidates=self._task_candidates(ends.good),
+        )
+
+    def _task_candidates(self, good: Judged) -> tuple[str, ...]:
+        """Where no task was named: registered tasks whose module changed in the range."""
+        if self._room.request.probe.task is not None:
+            return ()
+        changed = self._room.repository.changed_paths(self._good.tree, self._bad.tree)
+        modules = {path.removesuffix(".py").replace("/", ".") for path in changed if path.endswith(".py")}
+        names = [
+            name
+            for name in good.trial.observation.worker.registered
+            if not name.startswith("celery.") and any(_ends_module(module, name) for module in modules)
+        ]
+        if names:
+            self._room.listener(Note("Tasks whose code changed in the range: " + ", ".join(names[:8])))
+        return tuple(names)
+
+    def _narrow(self, culprit: Revision, trials: Trials) -> None:
+        parents = tuple(self._room.repository.parents(culprit))
+        self._room.save(culprit=Culprit(culprit))
+        found = Narrow(self._room.repository, trials, self._room.listener).run(culprit, parents)
+        self._room.save(culprit=found)
+        wrong = contradictions(found)
+        if wrong:
+            self._end(
+                Outcome.CANDIDATES,
+                f"{culprit.short} was found, but its confirmation contradicts the search: {'; '.join(wrong)}.",
+                candidates=(culprit,),
+            )
+        elif found.cause and found.fix:
+            self._end(Outcome.CONFIRMED, headline(found))
+        else:
+            self._end(Outcome.COMMIT_ONLY, f"{culprit.short} “{culprit.title}” broke it; no smaller cause was proven.")
+
+    # --- other ends -----------------------------------------------------------------------------------
+
+    def _end_without_culprit(self, hunted: Hunted) -> None:
+        if hunted.merge_base_bad:
+            self._end(
+                Outcome.ENDS_WRONG,
+                "The merge base of GOOD and BAD fails already: the bug was fixed on GOOD's side, not made on BAD's.",
+                advice=("To find the fix, search from the merge base to GOOD for the commit that mended it.",),
+            )
+        elif hunted.bad_parents:
+            parents = ", ".join(parent.short for parent in hunted.bad_parents)
+            self._end(
+                Outcome.PREDATES_GOOD,
+                f"The failure is older than GOOD: it came in by a side branch through {parents}.",
+                candidates=hunted.bad_parents,
+                advice=(f"Search that branch: `bisect-celery run OLDER-GOOD {hunted.bad_parents[0].short}`.",),
+            )
+        elif hunted.candidates or hunted.unsure_parents:
+            candidates = hunted.candidates or tuple(filter(None, (hunted.culprit, *hunted.unsure_parents)))
+            names = ", ".join(candidate.short for candidate in candidates)
+            self._end(
+                Outcome.CANDIDATES,
+                hunted.doubts[0] if hunted.doubts else f"It is one of {names}; the others could not be judged.",
+                candidates=candidates,
+                advice=self._skip_advice(),
+            )
+        else:
+            self._end(Outcome.NO_CULPRIT, "No commit in the range breaks it.")
+
+    def _skip_advice(self) -> tuple[str, ...]:
+        if self._room.request.match is Match.SAME:
+            return ("Revisions that fail differently were skipped; `--match any` counts them as bad.",)
+        return ()
+
+    def _budget_spent(self) -> None:
+        left = self._hunt.suspects() if self._hunt is not None and self._room.session.culprit is None else ()
+        known = self._room.session.culprit
+        outcome = Outcome.COMMIT_ONLY if known else Outcome.CANDIDATES
+        what = (
+            f"{known.revision.short} broke it; its hunks were not all tried"
+            if known
+            else f"{len(left)} commits are left"
+        )
+        self._end(
+            outcome,
+            f"The budget of {self._room.request.budget:g} minutes is spent: {what}.",
+            candidates=left,
+            advice=(f"Go on with more: `bisect-celery resume {self._room.session.id} --budget MINUTES`.",),
+        )
+
+    def _resume(self) -> str:
+        return f"Go on: `bisect-celery resume {self._room.session.id}`."
+
+    # --- telling --------------------------------------------------------------------------------------
+
+    def _adjoining(self, hunted: Hunted) -> tuple[Skipped, ...]:
+        if hunted.culprit is None:
+            return hunted.skipped
+        near = {hunted.culprit.sha, *hunted.culprit.parents}
+        return tuple(
+            replace(skipped, adjoins=skipped.revision.sha in near or bool(near & set(skipped.revision.parents)))
+            for skipped in hunted.skipped
+        )
+
+    def _end(
+        self,
+        outcome: Outcome,
+        headline: str,
+        *,
+        advice: tuple[str, ...] = (),
+        candidates: tuple[Revision, ...] = (),
+    ) -> None:
+        clean: Callable[[str], str] = self._room.redactor
+        self._room.save(
+            outcome=outcome,
+            headline=clean(headline),
+            advice=tuple(clean(text) for text in advice),
+            candidates=candidates,
+            finished_at=now(),
+            not_tested=not_tested(self._room.request, self._room.session),
+        )
+        if outcome not in (Outcome.INFRA, Outcome.INTERRUPTED, Outcome.CANDIDATES, Outcome.COMMIT_ONLY):
+            (self._room.folder / REQUEST).unlink(missing_ok=True)
+
+    def _report(self) -> Ended:
+        judged = tuple(self._trials.judged) if self._trials is not None else ()
+        session = replace(self._room.session, judged=judged)
+        folder = self._room.request.output or self._room.folder / "report"
+        render.write(build(session, self._room.redactor, self._room.redactor.exact), folder)
+        return Ended(session, folder, self._infra)
+
+
+def headline(culprit: Culprit) -> str:
+    """The sentence that says it all."""
+    revision = culprit.revision
+    where = sorted({atom.path for atom in culprit.fix})
+    pieces = "one change" if len(culprit.fix) == 1 else f"{len(culprit.fix)} changes"
+    return (
+        f"{revision.short} “{revision.title}” broke it, by {pieces} in {', '.join(where)}; putting that back cures it."
+    )
+
+
+def not_tested(request: Request, session: Session) -> tuple[str, ...]:
+    """What nobody should read into the result."""
+    said = [
+        "State that an older revision leaves behind (tables, queues, unconsumed messages): every trial began clean."
+    ]
+    said.append("A broker restart, a cut connection, or a full disk.")
+    if request.probe.task is None:
+        said.append("The project's own tasks: the probe was a task that every Celery has (`--task NAME`).")
+    if request.probe.expect is None:
+        said.append("The values that tasks returned (`--expect JSON`).")
+    if session.culprit is not None and session.culprit.fix:
+        said.append("The fix on today's tip: it was tried on the culprit only.")
+    return tuple(said)
+
+
+def _ends_module(module: str, task: str) -> bool:
+    """Whether `orders.tasks.mail` is defined in `src.orders.tasks`, whatever folder the app lives in."""
+    home = task.rpartition(".")[0]
+    return bool(home) and (module == home or module.endswith("." + home))

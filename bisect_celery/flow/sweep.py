@@ -1,0 +1,33 @@
+"""What dead sessions left behind, removed at the next start: only this machine's, and only what is provably dead."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+from bisect_celery import proc
+from bisect_celery.home import Home
+from bisect_celery.model import Owner
+from bisect_celery.stack import container_sweep
+
+
+def sweep(home: Home) -> tuple[str, ...]:
+    """Kill processes, remove containers and scratch folders whose owner is dead; says what was removed."""
+    removed = []
+    dead = {owner for _, owner in proc.labelled() if _is_dead(owner)}
+    for owner in dead:
+        killed = proc.kill_labelled(owner)
+        removed += [f"{killed} processes of session {owner.session}"] if killed else []
+    with contextlib.suppress(Exception):  # no engine, no containers
+        removed += container_sweep.sweep(_is_dead)
+    for scratch in home.sessions.glob("*/scratch"):
+        with contextlib.suppress(OSError):
+            owner_of = Owner.parse((scratch / "owner").read_text())
+            if owner_of is not None and _is_dead(owner_of):
+                shutil.rmtree(scratch, ignore_errors=True)
+                removed.append(f"the scratch folder of session {owner_of.session}")
+    return tuple(removed)
+
+
+def _is_dead(owner: Owner) -> bool:
+    return owner.machine == proc.machine_id() and not proc.is_alive(owner)
