@@ -1,0 +1,106 @@
+"""Where the workers stood: of all frames the few that tell something. Pure."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+
+from bisect_celery.model import Dump
+from bisect_celery.report.model import Place
+
+# The machinery every Celery worker stands in; what else a project uses may well be what it hangs in.
+MACHINERY = frozenset({"celery", "billiard", "kombu", "amqp", "vine", "importlib", *sys.stdlib_module_names})
+ENTRANCES = frozenset({"<module>", "main", "execute_from_command_line"})
+INNER = 4
+IDLE = 3
+# A frame that is anything else, say one with local variables behind it, is not shown at all.
+FRAME = re.compile(r"(?P<name>[\w.<>]{1,120}) \((?P<file>[^()\n]{1,400}):(?P<line>-?\d{1,9}|None)\)")
+
+
+def places(dumps: Iterable[Dump]) -> tuple[tuple[Place, ...], int]:
+    """Processes that stood alike as one place, and how many threads were left out as idle machinery.
+
+    The parent comes first, then children. The main thread of a process is always shown.
+    """
+    threads = [(dump, shorten(dump.frames)) for dump in dumps]
+    shown = [one for one in threads if _is_main(one[0], threads) or _tells(one[0].frames)]
+    groups: dict[tuple[str, str, tuple[str, ...]], list[tuple[int, int]]] = {}
+    for dump, (frames, left_out) in shown:
+        groups.setdefault((dump.role, _thread(dump), frames), []).append((dump.pid, left_out))
+    children = len({dump.pid for dump, _ in threads if dump.role == "child"})
+    found = [
+        Place(_who(role, thread, len({pid for pid, _ in members}), children), frames, members[0][1])
+        for (role, thread, frames), members in groups.items()
+        if frames
+    ]
+    return tuple(sorted(found, key=lambda place: not place.who.startswith("parent"))), len(threads) - len(shown)
+
+
+def shorten(frames: Iterable[str]) -> tuple[tuple[str, ...], int]:
+    """The telling frames, innermost first, and how many were left out."""
+    parsed = [found for frame in frames if (found := FRAME.fullmatch(frame))]
+    outermost = _outermost(parsed)
+    if outermost is None:
+        kept = parsed[:IDLE]
+    else:
+        first = next(index for index, frame in enumerate(parsed) if not _is_machinery(frame))
+        # what it waits in, how the project came to that, and one frame beyond: how the project was called
+        inner = parsed[:first] if first <= 2 * INNER else [*parsed[:INNER], *parsed[first - INNER : first]]
+        kept = inner + parsed[first : outermost + 2]
+    return tuple(map(_show, kept)), len(parsed) - len(kept)
+
+
+def _outermost(frames: list[re.Match[str]]) -> int | None:
+    """The index of the outermost frame that is the project's own, but for the script that started it all."""
+    own = [index for index, frame in enumerate(frames) if not _is_machinery(frame)]
+    inside = [index for index in own if frames[index]["name"] not in ENTRANCES]
+    found = inside or own
+    return found[-1] if found else None
+
+
+def _is_machinery(frame: re.Match[str]) -> bool:
+    file = frame["file"]
+    installed = "/site-packages/" in file or "/dist-packages/" in file
+    if file.startswith("<") or ("/lib/python" in file and not installed):
+        return True
+    return _short(file).split("/")[0].removesuffix(".py") in MACHINERY
+
+
+def _tells(frames: Iterable[str]) -> bool:
+    return any((found := FRAME.fullmatch(frame)) and not _is_machinery(found) for frame in frames)
+
+
+def _show(frame: re.Match[str]) -> str:
+    line = "" if frame["line"] in ("None", "0") or frame["line"].startswith("-") else f":{frame['line']}"
+    return f"{frame['name']} ({_short(frame['file'])}{line})"
+
+
+def _short(path: str) -> str:
+    """Without where it is installed, which tells about a machine and not about the hang."""
+    for marker in ("/site-packages/", "/dist-packages/"):
+        if marker in path:
+            return path.rsplit(marker, 1)[1]
+    if path.startswith("/"):
+        library = re.search(r"/lib/python\d[\d.]*/(.+)", path)
+        return library[1] if library else "/".join(path.split("/")[-2:])
+    return path
+
+
+def _thread(dump: Dump) -> str:
+    return "" if dump.thread in ("", "MainThread") else dump.thread
+
+
+def _is_main(dump: Dump, threads: list[tuple[Dump, tuple[tuple[str, ...], int]]]) -> bool:
+    """Its process' main thread, or the only thread known of it."""
+    return not _thread(dump) or sum(other.pid == dump.pid for other, _ in threads) == 1
+
+
+def _who(role: str, thread: str, count: int, children: int) -> str:
+    if role != "child":
+        who = role or "worker"
+    elif count == 1 and children == 1:
+        who = "the pool child"
+    else:
+        who = f"{count} of {children} pool children"
+    return f"{who}, thread {thread}" if thread else who
