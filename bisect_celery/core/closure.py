@@ -168,23 +168,35 @@ class _Reader:
         return all(names.read(text) is not None for text in texts)
 
     def _importers(self, changed: Sequence[str], ends: tuple[Content, Content]) -> list[str]:
-        """Unchanged files that import something which only one end has, so that a mixture may lack it."""
-        risks: list[tuple[bytes, frozenset[bytes]]] = []
-        for path in changed:
-            module = stem(path)
-            before, after = (self.modules.offers(module, end) for end in ends)
-            moved = len({self.modules.exists(module, end) for end in ends}) > 1
-            unsure = frozenset[str]() if before is None or after is None else before ^ after
-            if moved or unsure:
-                words = frozenset() if moved else frozenset(name.encode() for name in unsure)
-                risks.append((PurePosixPath(module).name.encode(), words))
-        if not risks:
-            return []
+        """Unchanged files that import something which a mixture of the two ends may lack."""
+        risks = {stem(path): self._risk(path, ends) for path in changed}
+        risks = {module: risk for module, risk in risks.items() if risk is None or risk}
         return [
             path
-            for path, text in ((p, self.parent[p]) for p in sorted(self.parent) if p.endswith(SUFFIX))
-            if path not in self.culprit and _at_risk(text, risks)
+            for path in sorted(self.parent)
+            if path.endswith(SUFFIX) and path not in self.culprit and self._leans(path, self.parent[path], risks)
         ]
+
+    def _risk(self, path: str, ends: tuple[Content, Content]) -> frozenset[str] | None:
+        """The names of a changed module that atoms touch; None: the module itself is not at both ends."""
+        if len({self.modules.exists(stem(path), end) for end in ends}) > 1:
+            return None
+        before, after = (self.modules.offers(stem(path), end) or frozenset() for end in ends)
+        touched = frozenset[str]().union(*(self.words[a] for a in self.numbers if path in self._paths(a)))
+        return (before ^ after) | (before & touched)
+
+    def _leans(self, path: str, text: bytes, risks: Mapping[str, frozenset[str] | None]) -> bool:
+        """Whether a file imports anything at risk. Most are put aside by their bytes, without being parsed."""
+        near = {module: risk for module, risk in risks.items() if PurePosixPath(module).name.encode() in text}
+        source = names.read(text) if near and b"import" in text else None
+        for what in (*source.imports, *source.stars) if source else ():
+            for module in self.modules.meant(path, what):
+                risk = near.get(module, frozenset())
+                if risk is None or what.name in risk or (risk and what.name == "*"):
+                    return True
+                if what.name and near.get(f"{module}/{what.name}".lstrip("/"), frozenset()) is None:
+                    return True
+        return False
 
     # --- repairs --------------------------------------------------------------------------------------
 
@@ -268,12 +280,6 @@ class _Reader:
 
     def _versions(self, path: str) -> list[bytes]:
         return [text for text in (self.parent.get(path), self.culprit.get(path)) if text is not None]
-
-
-def _at_risk(text: bytes, risks: Iterable[tuple[bytes, frozenset[bytes]]]) -> bool:
-    if b"import" not in text:
-        return False
-    return any(module in text and (not words or any(word in text for word in words)) for module, words in risks)
 
 
 def _weigh(problems: frozenset[Problem]) -> tuple[int, int]:
