@@ -1,0 +1,162 @@
+"""Sources, requirements and search together, on commits like spring cleaning whose trials are really run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commits import Atoms, Commit, Trials, commit, drive
+
+from bisect_celery.core.closure import requirements
+from bisect_celery.core.isolate import Isolation, Outcome, isolate
+
+PARENT = {
+    "app/__init__.py": "",
+    "app/registry.py": "LOADED = []\n",
+    "app/tables.py": """\
+        from app import registry
+
+        registry.LOADED.append('tables')
+        RATES = {'a': 1}
+        """,
+    "app/util.py": """\
+        import os
+        import string
+
+        SEPARATOR = os.sep
+
+
+        def pad_left(text, size):
+            return text.rjust(size)
+
+
+        def clean(text):
+            return ''.join(c for c in text if c in string.printable)
+
+
+        def legacy(text):
+            return text
+        """,
+    "app/worker.py": """\
+        import json
+        import app.tables
+        from app import registry
+        from app.util import clean, pad_left, legacy
+
+        LIMIT = 10
+
+
+        def body(text):
+            return json.dumps(pad_left(clean(text), LIMIT))
+
+
+        def other(text):
+            return legacy(text)
+
+
+        def main():
+            print(body('one'))
+            print('acked' if 'tables' in registry.LOADED else 'stuck')
+        """,
+    "run.py": "from app.worker import main\n\nmain()\n",
+}
+CULPRIT = {
+    "app/__init__.py": "",
+    "app/registry.py": "LOADED = []\n",
+    "app/tables.py": """\
+        from app import registry
+
+        registry.LOADED.append('tables')
+        RATES = {'a': 1, 'b': 2}
+        """,
+    "app/text.py": """\
+        import string
+
+
+        def clean(text):
+            return ''.join(c for c in text if c in string.printable)
+        """,
+    "app/util.py": """\
+        SEPARATOR = '/'
+
+
+        def pad(text, size):
+            return text.rjust(size)
+        """,
+    "app/worker.py": """\
+        from app import registry
+        from app.text import clean
+        from app.util import pad
+
+        LIMIT = 12
+
+
+        def body(text):
+            return '"' + pad(clean(text), LIMIT) + '"'
+
+
+        def main():
+            print(body('one'))
+            print('acked' if 'tables' in registry.LOADED else 'stuck')
+        """,
+    "run.py": "from app.worker import main\n\n\nif __name__ == '__main__':\n    main()\n",
+}
+
+
+def made(parent: dict[str, str], culprit: dict[str, str]) -> Commit:
+    def flush(files: dict[str, str]) -> dict[str, str]:
+        return {path: text.replace("\n        ", "\n").removeprefix("        ") for path, text in files.items()}
+
+    return commit(flush(parent), flush(culprit))
+
+
+class Runs:
+    """The oracle: lay the files out, run them with Python, look at the last line."""
+
+    def __init__(self, of: Commit, folder: Path) -> None:
+        self.commit = of
+        self.folder = folder
+        self.count = 0
+
+    def __call__(self, applied: Atoms) -> Outcome:
+        self.count += 1
+        place = self.folder / str(self.count)
+        for path, text in {**self.commit.parent, **self.commit.compose(applied)}.items():
+            if text is not None:
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                (place / path).write_bytes(text)
+        done = subprocess.run([sys.executable, "-B", "run.py"], cwd=place, capture_output=True, text=True, timeout=60)
+        last = done.stdout.splitlines()[-1:] if done.returncode == 0 else []
+        return {"acked": Outcome.PASS, "stuck": Outcome.FAIL}.get("".join(last), Outcome.UNRESOLVED)
+
+
+def narrow(of: Commit, folder: Path, slots: int = 1, static: bool = True) -> tuple[Isolation, Trials]:
+    numbers = [atom.number for atom in of.atoms]
+    runs = Runs(of, folder)
+    assert (runs(frozenset()), runs(frozenset(numbers))) == (Outcome.PASS, Outcome.FAIL)
+    trials = Trials(runs, frozenset(numbers), slots)
+    needs = requirements(of.atoms, of.parent, of.compose)
+    search = isolate(
+        numbers,
+        needs.requires,
+        removal=needs.removal,
+        static=needs.static if static else None,
+        groups={atom.number: atom.path for atom in of.atoms},
+        slots=slots,
+    )
+    return drive(search, trials), trials
+
+
+@pytest.mark.parametrize(("slots", "rounds"), [(1, 8), (2, 5), (4, 4)])
+def test_the_unused_import_is_found_among_many_changes(tmp_path: Path, slots: int, rounds: int) -> None:
+    of = made(PARENT, CULPRIT)
+    assert len(of.atoms) >= 13
+    result, trials = narrow(of, tmp_path, slots)
+    assert result.cause == result.fix == of.numbers("-import app.tables")
+    assert result.cause_minimal
+    assert result.fix_minimal
+    assert not result.caveats
+    assert Outcome.UNRESOLVED not in trials.outcomes.values()
+    assert trials.rounds <= rounds
