@@ -1,0 +1,59 @@
+"""What detection may know of a revision: its files, by name and content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class Listing(Protocol):
+    """The tree of one revision. Paths are POSIX style, relative to its root."""
+
+    def paths(self) -> Sequence[str]:
+        """All files' paths."""
+        ...
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file, None if there is none."""
+        ...
+
+
+class FolderListing:
+    """A `Listing` of a folder on this machine, for the user's working tree; never through a link that leaves it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def paths(self) -> Sequence[str]:
+        found = (path for path in self._root.rglob("*") if path.is_file() and ".git" not in path.parts)
+        return sorted(path.relative_to(self._root).as_posix() for path in found)
+
+    def read(self, path: str) -> bytes | None:
+        real = (self._root / path).resolve()
+        if self._root not in real.parents:
+            return None
+        try:
+            return real.read_bytes()
+        except OSError:
+            return None
+
+
+class Cached:
+    """A `Listing` that reads each file once, as text, and leaves out those too big to be configuration."""
+
+    MOST = 400_000
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self.paths = tuple(listing.paths())
+        self.known = frozenset(self.paths)
+        self._texts: dict[str, str] = {}
+
+    def text(self, path: str) -> str:
+        """The file's text, "" when it is absent or too big."""
+        if path not in self._texts:
+            content = self._listing.read(path) if path in self.known else None
+            usable = content is not None and len(content) <= self.MOST
+            self._texts[path] = content.decode("utf-8", "replace") if usable and content else ""
+        return self._texts[path]

@@ -1,0 +1,138 @@
+"""All that was said and found, as one Request; and that Request, told with its sources."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from bisect_celery.config.commands import worker_words
+from bisect_celery.config.detect import Detected
+from bisect_celery.config.load import Loaded
+from bisect_celery.errors import UserError
+from bisect_celery.model import Match, Probe, Request
+
+DEFAULT = "default"
+HIDDEN = "***"
+
+
+def to_request(
+    loaded: Loaded,
+    detected: Detected,
+    *,
+    good: str,
+    bad: str,
+    paths: Sequence[str] = (),
+    repository: Path,
+) -> Request:
+    """The Request of a run. `good`, `bad` and `paths` are as typed; `detected` is of the BAD revision.
+
+    The user's own `--worker` is taken as it is, but for the words that a trial never has (beat, logs, names): so
+    production's whole start line can be pasted. Raises UserError.
+    """
+    sources = {"good": "argument", "bad": "argument", **loaded.sources}
+    sources.setdefault("app", detected.app_source)
+    worker = _worker(loaded, detected, sources)
+    if detected.django_settings:
+        sources["django-settings"] = detected.django_source
+    probe = Probe(
+        task=loaded.text("task"),
+        args=loaded.get("args", str, "[]"),
+        kwargs=loaded.get("kwargs", str, "{}"),
+        expect=loaded.text("expect"),
+        count=loaded.get("count", int, 0),
+        queue=loaded.text("queue"),
+        done_log=loaded.text("done-log"),
+        sender=loaded.get("send", str, "guest"),
+    )
+    if probe.sender == "harness" and probe.queue is None:
+        raise UserError(
+            "`--send harness` needs to know where to send.", "Name the queue: --send harness --queue celery."
+        )
+    return Request(
+        repository=repository,
+        good=good,
+        bad=bad,
+        app=loaded.text("app") or detected.app,
+        subfolder=detected.subfolder,
+        paths=tuple(paths),
+        first_parent=loaded.get("first-parent", bool, False),
+        probe=probe,
+        worker=worker,
+        environment=tuple((one.name, one.value) for one in loaded.variables),
+        secrets=loaded.secrets,
+        overlays=loaded.overlays,
+        prepare=loaded.text("prepare"),
+        python=loaded.text("python"),
+        match=Match(loaded.get("match", str, Match.SAME)),
+        output=loaded.get("output", Path, Path()) if "output" in loaded.settings else None,
+        budget=loaded.get("budget", float, 30.0),
+        ceiling=loaded.get("ceiling", float, 120.0),
+        stack=loaded.text("stack"),
+        broker=loaded.text("broker"),
+        django_settings=detected.django_settings,
+        sources=tuple(sorted(sources.items())),
+    )
+
+
+def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tuple[str, ...]:
+    if "worker" not in loaded.settings:
+        sources["worker"] = detected.worker_source
+        return detected.worker
+    said = loaded.get("worker", tuple, ())
+    if "worker" in said:
+        said = said[1 if said[0].endswith("celery") else 0 :]
+    _, words, left_out = worker_words(said)
+    if left_out:
+        sources["worker left out"] = "; ".join(left_out)
+    return words
+
+
+def describe(request: Request) -> list[tuple[str, str, str]]:
+    """(key, value, source) of every setting, in the order of a command line; secrets hidden."""
+    sources = dict(request.sources)
+    rows = [(key, _shown(value), sources.get(key, DEFAULT)) for key, value in _settings(request)]
+    rows += [
+        (f"env {name}", _redacted(value, request.secrets), sources.get(f"env {name}", DEFAULT))
+        for name, value in request.environment
+    ]
+    rows += [
+        (f"overlay {one.target}", str(one.source), sources.get(f"overlay {one.target}", DEFAULT))
+        for one in request.overlays
+    ]
+    return [(key, _redacted(value, request.secrets), source) for key, value, source in rows]
+
+
+def _settings(request: Request) -> list[tuple[str, object]]:
+    probe = request.probe
+    return [
+        ("good", request.good), ("bad", request.bad), ("app", request.app), ("subfolder", request.subfolder or "."),
+        ("worker", shlex.join(request.worker)), ("task", probe.task), ("args", probe.args), ("kwargs", probe.kwargs),
+        ("expect", probe.expect), ("count", probe.count), ("queue", probe.queue), ("send", probe.sender),
+        ("done-log", probe.done_log), ("prepare", request.prepare), ("python", request.python),
+        ("match", request.match), ("output", request.output), ("budget", request.budget), ("ceiling", request.ceiling),
+        ("stack", request.stack), ("broker", request.broker), ("first-parent", request.first_parent),
+        ("django-settings", request.django_settings),
+    ]  # fmt: skip
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _redacted(value: str, secrets: Sequence[str]) -> str:
+    for hidden in secrets:
+        value = value.replace(hidden, HIDDEN)
+    return value
+
+
+def with_python(request: Request, python: str, source: str) -> Request:
+    """The same request with the interpreter chosen for the whole session."""
+    sources = {**dict(request.sources), "python": source}
+    return dataclasses.replace(request, python=python, sources=tuple(sorted(sources.items())))

@@ -1,0 +1,186 @@
+"""From what stands in a flag, a variable or a TOML file to a typed value, or one sentence about why not."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisect_celery.errors import UserError
+
+
+@dataclass(frozen=True)
+class Given:
+    """One raw value: `label` names it in a sentence ("--count", "`count` in bisect-celery.toml"), `source` in a table.
+
+    `folder` is what relative paths are relative to; `text` says that it came as text (a flag, a variable).
+    """
+
+    raw: object
+    label: str
+    source: str
+    folder: Path
+    text: bool
+
+
+def string(given: Given) -> str:
+    if not isinstance(given.raw, str):
+        raise _wrong(given, "a text")
+    if not given.raw.strip():
+        raise UserError(f"{given.label} is empty.", "Leave it out, or give it a value.")
+    return given.raw.strip()
+
+
+def app(given: Given) -> str:
+    value = string(given)
+    if re.search(r"[\s/]|\.py$", value):
+        raise UserError(
+            f"{given.label} is not a module: {value}.",
+            "It is what `celery -A` takes: `--app shop` or `--app shop.tasks:app`.",
+        )
+    return value
+
+
+def python(given: Given) -> str:
+    if isinstance(given.raw, (int, float)):
+        raise UserError(
+            f"{given.label} is a number, and as a number 3.10 is 3.1.", f'Write it as a text: python = "{given.raw}".'
+        )
+    return string(given)
+
+
+def integer(given: Given) -> int:
+    raw = given.raw
+    if given.text and isinstance(raw, str) and re.fullmatch(r"\s*\d+\s*", raw):
+        raw = int(raw)
+    if not isinstance(raw, int) or isinstance(raw, bool) or raw < 0:
+        raise _wrong(given, "a whole number, 0 or more")
+    return raw
+
+
+def number(given: Given) -> float:
+    raw = given.raw
+    if given.text and isinstance(raw, str) and re.fullmatch(r"\s*\d+(?:\.\d+)?\s*", raw):
+        raw = float(raw)
+    if not isinstance(raw, (int, float)) or isinstance(raw, bool) or not 0 < raw < 1e9:
+        raise _wrong(given, "a number above 0")
+    return float(raw)
+
+
+def boolean(given: Given) -> bool:
+    if isinstance(given.raw, bool):
+        return given.raw
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if given.text and isinstance(given.raw, str) and given.raw.strip().lower() in words:
+        return words[given.raw.strip().lower()]
+    raise _wrong(given, "true or false")
+
+
+def one_of(*choices: str) -> Callable[[Given], str]:
+    def parse(given: Given) -> str:
+        if given.raw in choices:
+            return str(given.raw)
+        near = difflib.get_close_matches(str(given.raw), choices, 1)
+        raise UserError(
+            f"{given.label} is {' or '.join(choices)}, not {given.raw}.", f"Did you mean {near[0]}?" if near else ""
+        )
+
+    return parse
+
+
+def pattern(given: Given) -> str:
+    value = string(given)
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise UserError(
+            f"{given.label} is not a regular expression: {error}.", "Put a backslash before what is meant literally."
+        ) from None
+    return value
+
+
+def path(given: Given) -> Path:
+    return (given.folder / Path(string(given)).expanduser()).absolute()
+
+
+def words(given: Given) -> tuple[str, ...]:
+    """A command line, as one text or as a list of words."""
+    if isinstance(given.raw, (list, tuple)) and all(isinstance(word, str) for word in given.raw):
+        return tuple(given.raw)
+    try:
+        return tuple(shlex.split(string(given)))
+    except ValueError as error:
+        raise UserError(
+            f"{given.label} has a quote that is not closed ({error}).", "Quote it: --worker '-c 2'."
+        ) from None
+
+
+def several(given: Given) -> tuple[str, ...]:
+    """Several texts: a flag given more than once, a TOML list, or one text taken apart as a shell does."""
+    if isinstance(given.raw, (list, tuple)) and all(isinstance(one, str) for one in given.raw):
+        return tuple(given.raw)
+    if given.text:
+        return words(given)
+    return (string(given),)
+
+
+# --- JSON --------------------------------------------------------------------------------------------
+
+_EXAMPLES = {"args": "'[1, \"a\"]'", "kwargs": '\'{"name": "a"}\'', "expect": "'\"ok\"'"}
+
+
+def json_list(given: Given) -> str:
+    return _json(given, "args", list, "a list")
+
+
+def json_object(given: Given) -> str:
+    return _json(given, "kwargs", dict, "an object")
+
+
+def json_any(given: Given) -> str:
+    return _json(given, "expect", object, "a value")
+
+
+def _json(given: Given, key: str, kind: type, said: str) -> str:
+    """JSON text of a value, checked. A text is JSON already, also in TOML; other TOML values are written as JSON."""
+    example = f"Quote it for the shell, the texts in it with double quotes: --{key} {_EXAMPLES[key]}."
+    if isinstance(given.raw, str):
+        try:
+            value = json.loads(given.raw, parse_constant=_refuse)
+        except ValueError as error:
+            where = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+            raise UserError(f"{given.label} is not JSON{where}{_why(given.raw)}.", example) from None
+    else:
+        value = given.raw
+    if not isinstance(value, kind):
+        raise UserError(f"{given.label} is JSON, but not {said}.", example)
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise UserError(f"{given.label} holds something that JSON has no word for.", example) from None
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)
+
+
+def _why(raw: str) -> str:
+    if "'" in raw:
+        return ": JSON knows only double quotes"
+    if re.search(r"[A-Za-z]", re.sub(r"\b(?:true|false|null)\b", "", raw)) and '"' not in raw:
+        return ": the shell took the double quotes away"
+    return ""
+
+
+def _wrong(given: Given, wanted: str) -> UserError:
+    return UserError(f"{given.label} must be {wanted}, not {given.raw!r}.", "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant."""
+    found: Sequence[str] = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return found[0] if found else None
