@@ -42,7 +42,6 @@ _ASIDE = re.compile(
     r"(?:^|/)(?:tests?|testing|t|docs?|examples?|demos?|samples?|benchmarks?|node_modules|site-packages|vendor|venv|\.venv)/"
     r"|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|tests|setup)\.py$"
 )
-_LIKELY = re.compile(r"celery|worker|task|queue|app|main|__init__|config|wsgi|async|background|job", re.I)
 _MENTIONS = re.compile(r"\bCelery\b|celery", re.I)
 
 
@@ -50,9 +49,7 @@ def find_apps(files: Cached) -> tuple[App, ...]:
     """All apps that stand at the top of a module; those of tests and examples only when there are no others."""
     modules = [path for path in files.paths if path.endswith(".py")]
     ours = [path for path in modules if not _ASIDE.search(path)]
-    likely = [path for path in ours if _LIKELY.search(posixpath.basename(path))]
-    found = _in(files, likely) or _in(files, [path for path in ours if path not in set(likely)])
-    return found or _in(files, [path for path in modules if _ASIDE.search(path)])
+    return _in(files, ours) or _in(files, [path for path in modules if _ASIDE.search(path)])
 
 
 def _in(files: Cached, paths: list[str]) -> tuple[App, ...]:
