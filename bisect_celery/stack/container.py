@@ -12,7 +12,7 @@ import itertools
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -45,6 +45,17 @@ REGISTRY_DEADLINE = 4.0
 # What `scripts/build-images` makes, taken where an official image is neither there nor to be had.
 STAND_INS = {"rabbitmq": "bisect-celery/rabbitmq:local", "worker": "bisect-celery/worker:local"}
 _STAND_IN_OF = {"rabbitmq": "rabbitmq", "worker": "worker", "builder": "worker", "dump": "worker"}
+
+# In a worker's container its init is process 1, and the worker that one's first child: orphans that it takes in stand
+# behind. `$0` is the command that dumps one process; the list of children ends without a newline, so `read` "fails".
+_NEXT = "\f"
+_DUMP_ALL = r"""
+children() { cat "/proc/$1/task/"*/children 2>/dev/null; }
+dump() { printf '\f'; $0 "$1" 2>/dev/null; for child in $(children "$1"); do dump "$child"; done; }
+read -r worker others < /proc/1/task/1/children
+printf '%s' "$worker"
+for process in $(children 1); do dump "$process"; done
+"""
 
 TRIAL = "/trial"
 CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
@@ -325,22 +336,18 @@ class ContainerPlace:
             return ()
         with contextlib.suppress(InfraError):
             if worker.alive():
-                first, _, text = self._beside(worker.container).partition("\n")
-                if first.isdigit():
-                    return pyspy.parse_dump(text, int(first))
+                first, *parts = self._beside(worker.container).split(_NEXT)
+                return _dumps(parts, int(first)) if first.isdigit() else ()
         return ()
 
     def _beside(self, worker: str) -> str:
-        """The worker's process number in its container, a line; then what py-spy says of it."""
-        # Its init is process 1, and the worker that one's first child: those taken in later stand behind it.
+        """The worker's process number in its container, then py-spy's word on it and each of the others."""
         words = " ".join(pyspy.arguments(f"{self._tools}/bin/py-spy", 0)[:-1])
-        script = f'read -r pid others < /proc/1/task/1/children && echo "$pid" && exec {words} "$pid"'
-        container = self._create("dump", "dump", ("sh", "-c", script), {}, pid_of=worker)
+        container = self._create("dump", "dump", ("sh", "-c", _DUMP_ALL, words), {}, pid_of=worker)
         out: list[bytes] = []
         try:
             watch = Watch(self._engine, container, lambda is_error, chunk: None if is_error else out.append(chunk))
-            if not watch.ended.wait(pyspy.DEADLINE) or watch.trouble is not None:
-                return ""
+            watch.ended.wait(pyspy.DEADLINE)  # what came until then is worth having
         finally:
             self._engine.remove(container)
         return b"".join(out).decode("utf-8", "replace")
@@ -362,6 +369,11 @@ class ContainerPlace:
             stops.callback(self._engine.remove_volume, self._volume)
             for running in self._programs:
                 stops.callback(running.stop)
+
+
+def _dumps(parts: Sequence[str], worker: int) -> tuple[Dump, ...]:
+    dumps = [dump for part in parts for dump in pyspy.parse_dump(part, worker)]
+    return tuple(sorted(dumps, key=lambda dump: (dump.role != "parent", dump.pid)))
 
 
 def _url(credentials: Credentials, host: str, port: int) -> str:

@@ -289,9 +289,9 @@ class Engine:
             return int(self.api.wait(container)["StatusCode"])
 
     def state(self, container: str) -> State | None:
-        """How it is with a container; None when there is none."""
+        """How it is with a container; None when there is none, or none any more in a moment."""
         found = self.inspect(container)
-        if found is None:
+        if found is None or found["State"].get("Status") in ("removing", "dead"):
             return None
         state = found["State"]
         running = bool(state.get("Running"))

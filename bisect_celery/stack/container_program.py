@@ -39,6 +39,7 @@ class Watch:
         self._own = engine.fresh()
         try:
             self._stream = self._own.attach(container, stdin)
+            self._socket = _socket_of(self._stream)
             engine.start(container)
         except BaseException:
             self._own.close()
@@ -52,21 +53,24 @@ class Watch:
                 self._sink(stream == STDERR, chunk)
             self.code = as_signal(self._own.wait(self.container))
             state = self._own.state(self.container)
-            self.oom_killed = state is not None and state.oom_killed
+            if state is None:
+                raise InfraError("A program's container was removed by somebody else.", "`docker events` says by whom.")
+            self.oom_killed = state.oom_killed
         except InfraError as error:
             self.trouble = error
-        except OSError as error:
-            self.trouble = InfraError(f"A program's output was lost: {error.strerror or error}.", "Is the disk full?")
+        except (OSError, ValueError) as error:
+            self.trouble = InfraError(f"A program's output was lost: {error}.", "Is the disk full?")
         finally:
             self.ended.set()
             with contextlib.suppress(OSError):
                 self._stream.close()
+                self._socket.close()
             self._own.close()
 
     def write(self, data: bytes) -> None:
         """Write to its standard input. Silently nothing when it already went away: its exit tells the story."""
         with contextlib.suppress(OSError):
-            _socket_of(self._stream).sendall(data)
+            self._socket.sendall(data)
 
     def join(self, deadline: float) -> None:
         self._thread.join(deadline)
