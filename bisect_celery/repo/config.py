@@ -22,14 +22,16 @@ _TAKEN = re.compile(
 _LOCAL_PATH = re.compile(r"(?!/|~|[^/]*:)")
 
 
-def config_text(user: UserRepository) -> str:
-    """The whole configuration file of our repository for `user`."""
+def config_text(user: UserRepository, remotes: bool = True) -> str:
+    """The whole configuration file of a repository of ours for `user`; without `remotes` it never fetches."""
     entries: list[tuple[str, str | None]] = [
         ("core.bare", "true"),
         ("core.filemode", "true"),
         ("gc.auto", "0"),
     ]
     taken = [(key, value) for key, value in user_settings(user) if _TAKEN.fullmatch(key)]
+    if not remotes:
+        taken = [(key, value) for key, value in taken if not key.startswith(("remote.", "extensions."))]
     entries += [(key, _absolute(user.root, key, value)) for key, value in taken]
     extended = user.object_format != "sha1" or any(key == "extensions.partialclone" for key, _ in taken)
     entries.insert(0, ("core.repositoryformatversion", "1" if extended else "0"))

@@ -2,7 +2,9 @@
 
 Objects are borrowed through `objects/info/alternates` (gitrepository-layout(5)); what else decides how
 history and files look (shallow boundaries, grafts, replace refs, a partial clone's remote, attributes, ignore
-rules, settings) is copied each time it is opened.
+rules, settings) is copied each time it is opened. A second repository, `written`, borrows nothing and takes what
+we write, because git touches (freshens) a borrowed object that it is asked to write again; the first borrows
+from it as from the user.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from bisect_celery.repo import bisect, ends, layout, revisions, worktree
 from bisect_celery.repo.bisect import Answer, Found, OnStep
 from bisect_celery.repo.config import config_text
 from bisect_celery.repo.ends import Ends, Range
-from bisect_celery.repo.git import Git, need_git
+from bisect_celery.repo.git import Git, need_git, raw
 from bisect_celery.repo.trees import Trees
 from bisect_celery.repo.user import UserRepository
 
@@ -38,7 +40,9 @@ class PrivateRepository:
         self.user = user
         self._scratch = path / "tmp"
         self._git = Git(path, path)
-        self._trees = Trees(self._git, self._scratch)
+        self._written = path / "written"
+        self._asking: PrivateRepository | None = None
+        self._trees = Trees(self._git, Git(self._written, self._written), self._scratch)
 
     @classmethod
     def create(cls, path: Path, user: UserRepository) -> PrivateRepository:
@@ -138,9 +142,10 @@ class PrivateRepository:
         runs: to try early, in a free slot, what git would ask next.
         """
         span = Range((good.sha,), bad.sha, tuple(paths), first_parent)
-        asking = PrivateRepository.create(self.path / "asking", self.user)
-        with asking._alone():
-            sha = bisect.next_question(asking._git, span, tuple(answers))
+        if self._asking is None:
+            self._asking = PrivateRepository.create(self.path / "asking", self.user)
+        with self._asking._alone():
+            sha = bisect.next_question(self._asking._git, span, tuple(answers))
         return self.revision(sha) if sha else None
 
     # --- trees ---
@@ -201,30 +206,35 @@ class PrivateRepository:
 
     def _make(self) -> None:
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not (self.path / "HEAD").exists():
-                self._init()
-            for folder in ("info", "objects/info", "tmp"):
-                (self.path / folder).mkdir(exist_ok=True)
-            self._replace("config", config_text(self.user).encode("utf-8", "surrogateescape"))
-            self._replace("objects/info/alternates", _alternate(self.user.objects))
+            for path in (self.path, self._written):
+                self._init(path)
+            self._replace("config", raw(config_text(self.user)))
+            self._replace("written/config", raw(config_text(self.user, remotes=False)))
+            stores = (self._written / "objects", self.user.objects)
+            self._replace("objects/info/alternates", b"".join(_alternate(store) for store in stores))
             for name in ("shallow", "info/grafts", "info/attributes", "info/exclude"):
                 self._carry(name)
         except OSError as error:
             raise InfraError(f"The private repository at `{self.path}` cannot be made: {error}.") from error
         self._carry_replaced()
 
-    def _init(self) -> None:
-        words = ("init", "--quiet", "--bare", "--template=", f"--object-format={self.user.object_format}")
-        settings = ("init.defaultRefFormat=files", "init.defaultBranch=none")
-        Git(None, self.path).having(settings=settings).run(*words, str(self.path))
+    def _init(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (path / "HEAD").exists():
+            words = ("init", "--quiet", "--bare", "--template=", f"--object-format={self.user.object_format}")
+            settings = ("init.defaultRefFormat=files", "init.defaultBranch=none")
+            Git(None, path).having(settings=settings).run(*words, str(path))
+        for folder in ("info", "objects/info", "tmp"):
+            (path / folder).mkdir(exist_ok=True)
 
     def _carry(self, name: str) -> None:
         source = self.user.common_dir / name
-        if source.exists():
-            self._replace(name, source.read_bytes())
-        else:
-            (self.path / name).unlink(missing_ok=True)
+        content = source.read_bytes() if source.exists() else None
+        for target in (name, f"written/{name}") if name in ("info/attributes", "info/exclude") else (name,):
+            if content is None:
+                (self.path / target).unlink(missing_ok=True)
+            else:
+                self._replace(target, content)
 
     def _carry_replaced(self) -> None:
         """Replace refs: with them the user joins or rewrites histories, and bisects what they show."""

@@ -34,10 +34,13 @@ def name_to_sha(user: UserRepository, name: str) -> str:
     git = user.git
     if not name or name.startswith(("-", "^")) or "\0" in name or "\n" in name:
         raise _unknown(user, name)
-    sha = git.line("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    if sha is not None and is_sha(sha):
-        return sha
-    if git.line("rev-parse", "--verify", "--quiet", name) is not None:
+    # With `^{commit}` a short sha that a blob shares is still one commit; `:/text^{commit}` would be a text.
+    for kind in ("", "^{commit}") if name.startswith(":") else ("^{commit}", ""):
+        found = git.line("rev-parse", "--verify", "--quiet", name + kind)
+        sha = git.line("rev-parse", "--verify", "--quiet", f"{found}^{{commit}}") if found else None
+        if sha is not None and is_sha(sha):
+            return sha
+    if found and git.line("cat-file", "-t", found) is not None:
         raise UserError(f"`{name}` is not a commit.", "Name a commit, a tag or a branch.")
     raise _unknown(user, name)
 

@@ -5,6 +5,7 @@ The only module of this room that uses `core`: `core.atoms` decides and splices,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _DIFF = (
 )  # fmt: skip
 _RENAMES = ("-M50%", "-l1000")
 GITLINK = "160000"
+_BEFORE = re.compile(rb"^index ([0-9a-f]{7,64})\.\.", re.MULTILINE)
 
 
 class PatchDoesNotApply(InfraError):
@@ -31,9 +33,14 @@ class PatchDoesNotApply(InfraError):
 
 @dataclass(frozen=True)
 class Trees:
-    """The trees of one repository of ours. Temporary indexes stand below `scratch`."""
+    """The trees of one repository of ours. Temporary indexes stand below `scratch`.
+
+    `git` reads: it also sees what is borrowed from the user. `writer` writes, to a store that `git` sees too and
+    that borrows nothing: asked to write an object that a borrowed store has, git would touch that file there.
+    """
 
     git: Git
+    writer: Git
     scratch: Path
 
     # --- reading ---
@@ -81,7 +88,7 @@ class Trees:
 
     def empty(self) -> str:
         """The id of the tree without anything, which depends on the repository's hash."""
-        return text(self.git.run("mktree", "-z", input=b"").out).strip()
+        return text(self.writer.run("mktree", "-z", input=b"").out).strip()
 
     # --- atoms ---
 
@@ -142,7 +149,7 @@ class Trees:
         if target is None or not target.edits:
             return core.Entry(target.mode, target.sha) if target else None
         content = core.splice(contents[target.sha], target.edits)
-        sha = text(self.git.run("hash-object", "-w", "--stdin", input=content).out).strip()
+        sha = text(self.writer.run("hash-object", "-w", "--stdin", input=content).out).strip()
         return core.Entry(target.mode, sha)
 
     def _with(self, base: str, files: Mapping[str, core.Entry | None]) -> str:
@@ -154,7 +161,19 @@ class Trees:
             git.run("read-tree", base)
             if files:
                 git.run("update-index", "-z", "--index-info", input=raw("".join(removed + put)))
-            return text(git.run("write-tree", "--missing-ok").out).strip()
+            return self.write_tree(git)
+
+    def write_tree(self, git: Git) -> str:
+        """The id of the tree that the index of `git` holds, written to our store."""
+        assert git.index is not None
+        return text(self.writer.having(index=git.index).run("write-tree", "--missing-ok").out).strip()
+
+    def carry(self, shas: Iterable[str]) -> None:
+        """Copy objects into our store, for commands that write and must read them too."""
+        names = "".join(f"{sha}\n" for sha in dict.fromkeys(shas)).encode()
+        if names:
+            pack = self.git.run("pack-objects", "--stdout", "-q", "--no-reuse-delta", "--window=0", input=names).out
+            self.writer.run("unpack-objects", "-q", input=pack)
 
     # --- patches ---
 
@@ -176,13 +195,17 @@ class Trees:
 
     def apply(self, tree: str, patch: str) -> str:
         """The id of the tree that `git apply` makes of `tree`. Raises PatchDoesNotApply."""
+        before = tuple(_BEFORE.findall(raw(patch)))
+        entries = self.entries(tree).values() if before else ()
+        self.carry(one.sha for one in entries if one.sha.encode().startswith(before) and one.mode != GITLINK)
         with self.index() as git:
             git.run("read-tree", tree)
             if patch:
-                applied = git.run("apply", "--cached", "--whitespace=nowarn", "-", input=raw(patch), check=False)
+                words = ("apply", "--cached", "--whitespace=nowarn", "-")
+                applied = self.writer.having(index=git.index).run(*words, input=raw(patch), check=False)
                 if applied.code != 0:
                     raise PatchDoesNotApply(failed(applied, "apply the patch").message)
-            return text(git.run("write-tree", "--missing-ok").out).strip()
+            return self.write_tree(git)
 
     def index(self) -> _Index:
         """A context with an empty index of our own; yields git that uses it."""

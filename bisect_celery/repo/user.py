@@ -12,7 +12,7 @@ from pathlib import Path
 from bisect_celery.errors import UserError
 from bisect_celery.repo.git import Git, need_git
 
-_GLOB = re.compile(r"([*?\[\\])")
+_GLOB = re.compile(r"[*?\[\\]")
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,19 @@ def _from_top(word: str, repository: UserRepository) -> str:
 
 
 def _with_magic(magic: list[str], path: str, repository: UserRepository) -> str:
-    inside = path if "top" in magic else _inside(path, repository, "literal" in magic)
+    inside = path if "top" in magic else _inside(path, repository)
     if not inside and not magic:
         magic = ["top"]
+    if _GLOB.search(repository.subfolder) and inside.startswith(repository.subfolder) and "top" not in magic:
+        # What git itself writes when it hands on a pathspec from a subfolder: these characters are no pattern.
+        magic = [*magic, f"prefix:{len(os.fsencode(repository.subfolder))}"]
     return (f":({','.join(magic)})" if magic else "") + inside
 
 
-def _inside(path: str, repository: UserRepository, literal: bool) -> str:
+def _inside(path: str, repository: UserRepository) -> str:
     if path.startswith("/"):
         path = posixpath.relpath(path, repository.root / repository.subfolder)
-    prefix = repository.subfolder if literal else _GLOB.sub(r"\\\1", repository.subfolder)
-    joined = posixpath.normpath(posixpath.join(prefix, path))
+    joined = posixpath.normpath(posixpath.join(repository.subfolder, path))
     if joined.startswith("../") or joined == "..":
         raise UserError(f"`{path}` lies outside the repository.", "Name paths inside the repository.")
     if joined == ".":

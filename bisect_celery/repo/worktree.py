@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery.errors import UserError
 from bisect_celery.repo.git import LONG_DEADLINE, Git, raw, text
-from bisect_celery.repo.trees import Trees
+from bisect_celery.repo.trees import GITLINK, Trees
 from bisect_celery.repo.user import UserRepository
 
 
@@ -25,28 +26,45 @@ def snapshot(trees: Trees, user: UserRepository) -> str:
     with trees.index() as git:
         assert git.index is not None
         placed = git.having(work_tree=user.root, index=git.index)
-        listed = user.git.run("ls-files", "-z", "--stage", "-v").out
-        tracked = _tracked(text(listed))
-        placed.run("update-index", "-z", "--index-info", input=raw("".join(line + "\0" for line, _, _ in tracked)))
-        sparse = {path for _, path, absent in tracked if absent and not os.path.lexists(raw_path(user.root, path))}
-        paths = dict.fromkeys(path for _, path, _ in tracked if path not in sparse)
-        paths.update(dict.fromkeys(_untracked(placed)))
-        _update(placed, list(paths))
-        return text(placed.run("write-tree", "--missing-ok").out).strip()
+        tracked = _tracked(text(user.git.run("ls-files", "-z", "--stage", "-v").out))
+        placed.run("update-index", "-z", "--index-info", input=raw("".join(one.line + "\0" for one in tracked)))
+        changed = _changed(placed)
+        paths = [one.path for one in tracked if one.path in changed and not one.left_out(user.root)]
+        trees.carry(one.sha for one in tracked if one.path in changed and one.mode != GITLINK)
+        _update(trees.writer.having(work_tree=user.root, index=git.index), [*paths, *_untracked(placed)])
+        return trees.write_tree(git)
 
 
-def raw_path(root: Path, path: str) -> bytes:
-    return os.path.join(os.fsencode(root), raw(path))
+@dataclass(frozen=True)
+class _Tracked:
+    """An entry of the user's index. `line` is it for `update-index --index-info`; `sparse`: it need not be on disk."""
+
+    line: str
+    mode: str
+    sha: str
+    path: str
+    sparse: bool
+
+    def left_out(self, root: Path) -> bool:
+        """Whether a sparse checkout left the file out."""
+        return self.sparse and not os.path.lexists(os.path.join(os.fsencode(root), raw(self.path)))
 
 
-def _tracked(listed: str) -> list[tuple[str, str, bool]]:
-    """(line for --index-info, path, left out by a sparse checkout) of each entry of `ls-files --stage -v`."""
+def _tracked(listed: str) -> list[_Tracked]:
+    """The entries of `ls-files -z --stage -v`."""
     found = []
-    for token in listed.split("\0"):
-        if token:
-            flag, _, line = token.partition(" ")
-            found.append((line, line.partition("\t")[2], flag in "Ss"))
+    for token in listed.split("\0")[:-1]:
+        flag, _, line = token.partition(" ")
+        meta, _, path = line.partition("\t")
+        mode, sha, _ = meta.split(" ")
+        found.append(_Tracked(line, mode, sha, path, flag in "Ss"))
     return found
+
+
+def _changed(git: Git) -> set[str]:
+    """Tracked paths whose files are not what our index says; refreshing first spares hashing them into the store."""
+    git.run("update-index", "-q", "--really-refresh", check=False, deadline=LONG_DEADLINE)
+    return set(git.tokens("diff-files", "-z", "--name-only", "--ignore-submodules=dirty"))
 
 
 def _untracked(git: Git) -> Sequence[str]:
