@@ -649,6 +649,10 @@ class Place(Protocol):
         """Start a program; its stop is registered with the place."""
         ...
 
+    def write(self, name: str, text: str) -> None:
+        """Put a small file into `work_dir`, for a person who looks around."""
+        ...
+
     def queues(self) -> tuple[QueueCount, ...]:
         """The broker's live counts of this place's namespace. Raises InfraError when the broker does not answer."""
         ...

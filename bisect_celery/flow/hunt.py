@@ -49,7 +49,7 @@ class Hunt:
         found = self._repository.bisect(
             good,
             bad,
-            paths=self._repository.user.pathspecs(self._request.paths),
+            paths=self._request.paths,
             first_parent=self._request.first_parent,
             answer=self._answer,
             cancel=self._cancel,
@@ -80,8 +80,7 @@ class Hunt:
         """The commits that can still be the first bad one, for a search that was cut short."""
         if self._bad is None:
             return ()
-        paths = self._repository.user.pathspecs(self._request.paths)
-        return self._repository.suspects(self._good, self._bad, paths, self._request.first_parent)
+        return self._repository.suspects(self._good, self._bad, self._request.paths, self._request.first_parent)
 
     def _on_step(self, left: int, steps: int) -> None:
         each = self._trials.seconds_each()

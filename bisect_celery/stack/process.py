@@ -117,6 +117,9 @@ class ProcessPlace:
         self._programs.append(running)
         return running
 
+    def write(self, name: str, text: str) -> None:
+        (Path(self.work_dir) / name).write_text(text)
+
     def queues(self) -> tuple[QueueCount, ...]:
         return tuple(self._management.queues(self.vhost))
 

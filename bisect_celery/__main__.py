@@ -1,0 +1,33 @@
+"""The way in: clean our own environment before anything that reads it is imported (DESIGN 6), then the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Celery, kombu and Django read these at import or at any later time: with CELERY_BROKER_URL exported,
+# `Celery(broker=ours)` publishes to theirs.
+DROPPED = ("CELERY", "DJANGO_", "PYTHON")
+
+
+def scrub() -> dict[str, str]:
+    """Drop what would change our libraries' behaviour; returns the caller's environment as it was."""
+    caller = dict(os.environ)
+    for name in caller:
+        if name.startswith(DROPPED):
+            del os.environ[name]
+    foreign = {os.path.abspath(path) for path in caller.get("PYTHONPATH", "").split(os.pathsep) if path}
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) not in foreign]
+    return caller
+
+
+def main() -> None:
+    """Run the command line and exit with its status: 0, 1 (a crash of ours), 2, 3, 4, 5 or 130."""
+    caller = scrub()
+    from bisect_celery.cli.app import run
+
+    sys.exit(run(sys.argv[1:], caller))
+
+
+if __name__ == "__main__":
+    main()

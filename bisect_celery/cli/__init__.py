@@ -1,0 +1,1 @@
+"""The commands. One module each: parse, call one flow, print, exit. No logic."""

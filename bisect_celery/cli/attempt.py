@@ -1,0 +1,94 @@
+"""`bisect-celery try`: one trial, its facts, and the rule that decided."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bisect_celery.cli import options
+from bisect_celery.cli.context import Context
+from bisect_celery.cli.hunting import as_data
+from bisect_celery.cli.terminal import Terminal
+from bisect_celery.cli.threads import in_session_thread
+from bisect_celery.core.redact import Redactor
+from bisect_celery.flow.ask import Typed, request
+from bisect_celery.flow.attempt import attempt, current
+from bisect_celery.lab.cancel import Token
+from bisect_celery.model import Judged, Verdict
+from bisect_celery.report import words
+
+
+def try_(
+    ctx: typer.Context,
+    rev: Annotated[
+        str | None, typer.Argument(help="A revision; `.` is the working tree as it is. Default: HEAD.")
+    ] = None,
+    app: options.App = None,
+    worker: options.Worker = None,
+    task: options.Task = None,
+    args: options.Args = None,
+    kwargs: options.Kwargs = None,
+    expect: options.Expect = None,
+    count: options.Count = None,
+    queue: options.Queue = None,
+    done_log: options.DoneLog = None,
+    env: options.Env = None,
+    env_file: options.EnvFile = None,
+    pass_: options.Pass = None,
+    overlay: options.OverlayOption = None,
+    prepare: options.Prepare = None,
+    python: options.Python = None,
+    match: Annotated[str | None, typer.Option(help="same or any, against a bisection's bad end.")] = None,
+    ceiling: options.Ceiling = None,
+    stack: options.StackOption = None,
+    broker: options.Broker = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit as `git bisect run` wants: 0, 1, 125, and 128 or more for ours.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Try one revision. In your own `git bisect run bisect-celery try --exit-code` it is the predicate."""
+    context: Context = ctx.obj
+    flags = options.flags(locals())
+    name = rev or current(context.folder)
+    asked = request(Typed(flags, context.folder, context.caller, "HEAD" if name == "." else name, name), context.home)
+    cancel, terminal = Token(), Terminal(context.progress, Redactor(asked.secrets))
+    with terminal:
+        judged = in_session_thread(
+            lambda: attempt(
+                asked,
+                context.home,
+                in_bisection=exit_code,
+                listener=terminal,
+                cancel=cancel,
+                command=context.command,
+            ),
+            cancel,
+            context.progress,
+        )
+    _tell(context, judged, Redactor(asked.secrets), as_json)
+    context.verdict = int(judged.judgement.verdict)
+    return 0
+
+
+def _tell(context: Context, judged: Judged, redact: Redactor, as_json: bool) -> None:
+    judgement, trial = judged.judgement, judged.trial
+    facts = {
+        "verdict": judgement.verdict.name.lower(),
+        "symptom": str(judgement.symptom),
+        "rule": redact(judgement.rule),
+        "facts": redact(words.facts(trial.observation)),
+        "tree": trial.tree.sha,
+        "seconds": trial.seconds,
+        "logs": trial.artifacts,
+    }
+    if as_json:
+        context.give(as_data(facts))
+        return
+    for name in ("facts", "rule", "logs"):
+        context.give(f"{name + ':':<9}{facts[name]}")
+    if judgement.verdict is not Verdict.GOOD:
+        for line in trial.observation.failure.lines[-5:] if trial.observation.failure else ():
+            context.give(f"         {redact(line)}")
+    context.give(f"{facts['verdict']}: {facts['symptom']}")

@@ -1,0 +1,75 @@
+"""From what was typed, and where, to a Request: settings from their layers, the rest detected in the BAD revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisect_celery import config
+from bisect_celery.home import Home
+from bisect_celery.model import Request
+from bisect_celery.repo.private import PrivateRepository
+from bisect_celery.repo.user import UserRepository, open_repository
+
+WORKING_TREE = "."
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What was typed on the command line, and around it. `good` and `bad` as typed; `flags` by key."""
+
+    flags: Mapping[str, object]
+    folder: Path
+    caller: Mapping[str, str]
+    good: str
+    bad: str
+    paths: tuple[str, ...] = ()
+
+
+class TreeListing:
+    """A `config.Listing` of a git tree."""
+
+    def __init__(self, repository: PrivateRepository, tree: str) -> None:
+        self._repository, self._tree = repository, tree
+
+    def paths(self) -> Sequence[str]:
+        return self._repository.files(self._tree)
+
+    def read(self, path: str) -> bytes | None:
+        return self._repository.read(self._tree, path)
+
+
+def request(typed: Typed, home: Home) -> Request:
+    """Resolve everything once. Raises UserError in words for whatever cannot be resolved."""
+    user = open_repository(typed.folder)
+    loaded = config.load(typed.flags, typed_in=typed.folder, root=user.root, caller_environment=typed.caller)
+    detected = config.detect(
+        TreeListing(*_tree(typed, home.make(), user)), typed_in=user.subfolder, app=loaded.text("app")
+    )
+    return config.to_request(
+        loaded,
+        detected,
+        good=typed.good,
+        bad=typed.bad,
+        paths=user.pathspecs(typed.paths),
+        repository=user.root,
+    )
+
+
+def _tree(typed: Typed, home: Home, user: UserRepository) -> tuple[PrivateRepository, str]:
+    """The tree in which app and start line are looked for: BAD's, or the working tree."""
+    repository = PrivateRepository.create(home.repository_folder(user.common_dir), user)
+    if typed.bad == WORKING_TREE:
+        return repository, repository.working_tree().sha
+    tree = repository.resolve(typed.bad).tree
+    repository.resolve(typed.good)
+    return repository, tree
+
+
+def split_range(good: str, bad: str | None) -> tuple[str, str]:
+    """`GOOD..BAD` is GOOD and BAD; a BAD of its own wins nothing and is HEAD when it is not said."""
+    if bad is None and ".." in good and "..." not in good:
+        first, _, last = good.partition("..")
+        return first or "HEAD", last or "HEAD"
+    return good, bad or "HEAD"

@@ -1,0 +1,159 @@
+"""One trial of one revision: for a look, or as the predicate of somebody's own `git bisect run`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bisect_celery.core import deadline, judge
+from bisect_celery.core.deadline import Deadlines
+from bisect_celery.core.judge import Signature
+from bisect_celery.errors import UserError
+from bisect_celery.flow.ask import WORKING_TREE
+from bisect_celery.flow.ends import as_tree, refuse_unusable
+from bisect_celery.flow.events import Doing, Listener, Note, Tried
+from bisect_celery.flow.session import Room, opened, plan_of, running
+from bisect_celery.home import Home
+from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.lab import Lab, Order
+from bisect_celery.lab.plan import Plan
+from bisect_celery.model import Judged, Kind, Match, Request, Symptom, Tree, Trial, Verdict
+from bisect_celery.repo.ongoing import Ongoing, ongoing
+from bisect_celery.repo.user import open_repository
+from bisect_celery.store import codec
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the ends of somebody's bisection showed, kept from its first call to its last."""
+
+    signature: Signature
+    deadlines: Deadlines
+
+
+def current(folder: Path) -> str:
+    """The revision to try when none is named: what an ongoing bisection is at, else HEAD."""
+    bisection = ongoing(open_repository(folder))
+    return bisection.at if bisection is not None else "HEAD"
+
+
+def attempt(
+    request: Request, home: Home, *, in_bisection: bool, listener: Listener, cancel: Token, command: str
+) -> Judged:
+    """Try `request.bad`. Within a bisection the verdict is told against its ends, which the first call tries.
+
+    Raises UserError, InfraError, Cancelled: none of them is a verdict.
+    """
+    with opened(request, home, command=command, listener=listener, cancel=cancel) as room:
+        bisection = ongoing(room.repository.user) if in_bisection else None
+        tree = _tree(room, request.bad)
+        with running(room, as_of=_date(room, request.bad)) as lab:
+            one = _One(room, lab, plan_of(request), listener)
+            if bisection is None:
+                return one.run(tree, deadline.before(request.ceiling), None)
+            baseline = one.baseline(bisection, request)
+            return one.settled(tree, baseline)
+
+
+def _tree(room: Room, name: str) -> Tree:
+    if name == WORKING_TREE:
+        return room.repository.working_tree()
+    return as_tree(room.revision(name))
+
+
+def _date(room: Room, name: str) -> str:
+    return room.revision("HEAD" if name == WORKING_TREE else name).date
+
+
+class _One:
+    """Trials outside a session's record, numbered for their artifacts only."""
+
+    def __init__(self, room: Room, lab: Lab, plan: Plan, listener: Listener) -> None:
+        self._room, self._lab, self._plan, self._listener = room, lab, plan, listener
+        self._number = 0
+
+    def run(self, tree: Tree, deadlines: Deadlines, signature: Signature | None, purpose: str = "try") -> Judged:
+        self._number += 1
+        expect = self._plan.probe.expect
+        self._listener(Doing(f"{tree.label} {tree.title}".strip(), purpose))
+        made = self._lab.make(
+            Order(
+                f"{self._number:04d}-{tree.sha[:10]}",
+                tree,
+                self._plan,
+                deadlines,
+                lambda picture: judge.resembles(judge.symptom(picture, expect), signature),
+            )
+        )
+        self._listener(Doing(""))
+        trial = Trial(
+            self._number,
+            tree,
+            made.observation,
+            purpose=purpose,
+            seconds=made.seconds,
+            artifacts=str(made.artifacts),
+        )
+        seen = judge.symptom(made.observation, expect)
+        judged = Judged(trial, judge.verdict(seen, signature) if signature else judge.at_end(seen))
+        self._listener(Tried(judged))
+        return judged
+
+    def settled(self, tree: Tree, baseline: Baseline) -> Judged:
+        judged = self.run(tree, baseline.deadlines, baseline.signature)
+        if judged.judgement.symptom.kind is Kind.UNKNOWN:
+            judged = self.run(tree, baseline.deadlines, baseline.signature)
+        return judged
+
+    # --- somebody's bisection ---------------------------------------------------------------------------
+
+    def baseline(self, bisection: Ongoing, request: Request) -> Baseline:
+        """What this bisection's ends showed: kept from its first call, else tried now."""
+        key = self._key(bisection)
+        kept = self._room.store.baseline_get(key)
+        if kept is not None:
+            return _decoded(kept)
+        baseline = self._try_ends(bisection, request)
+        self._room.store.baseline_put(key, _encoded(baseline))
+        return baseline
+
+    def _key(self, bisection: Ongoing) -> str:
+        """One bisection under one set of terms: another probe or worker is another baseline."""
+        terms = [bisection.identity, str(self._plan), self._lab.stack.facts.name, self._lab.stack.facts.broker]
+        return "bisection " + hashlib.sha256(self._room.store.fingerprint(json.dumps(terms)).encode()).hexdigest()
+
+    def _try_ends(self, bisection: Ongoing, request: Request) -> Baseline:
+        self._listener(Note("The first call of this bisection tries its ends, and keeps them for the next."))
+        good_tree, bad_tree = (as_tree(self._room.revision(name)) for name in (bisection.good, bisection.bad))
+        good = self.run(good_tree, deadline.before(request.ceiling), None, "good end")
+        refuse_unusable(good, "GOOD")
+        if good.judgement.symptom.kind is not Kind.COMPLETED:
+            raise UserError(
+                f"The good end of this bisection fails here: {good.judgement.symptom}, {good.judgement.rule}.",
+                f"Look at it alone: `bisect-celery try {good_tree.label}`.",
+            )
+        learnt = deadline.learnt((good.trial.observation,), request.ceiling)
+        bad = self.run(bad_tree, learnt, None, "bad end")
+        if bad.judgement.verdict is not Verdict.BAD:
+            raise UserError(
+                f"The bad end of this bisection does not fail here: {bad.judgement.rule}.",
+                f"Look at it alone: `bisect-celery try {bad_tree.label}`.",
+            )
+        signature = Signature(bad.judgement.symptom, request.match)
+        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)))
+
+
+def _encoded(baseline: Baseline) -> Any:
+    return {
+        "symptom": codec.encode(baseline.signature.bad),
+        "match": str(baseline.signature.match),
+        "deadlines": codec.encode(baseline.deadlines),
+    }
+
+
+def _decoded(kept: Any) -> Baseline:
+    symptom = codec.decode(Symptom, kept["symptom"])
+    return Baseline(Signature(symptom, Match(kept["match"])), codec.decode(Deadlines, kept["deadlines"]))

@@ -1,0 +1,105 @@
+"""Sessions that are over, or were cut short: their reports, what may go on, and what `clean` may delete."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisect_celery import proc
+from bisect_celery.core.redact import Redactor
+from bisect_celery.errors import UserError
+from bisect_celery.flow.sweep import sweep
+from bisect_celery.home import Home, Kept
+from bisect_celery.model import Outcome, Owner, Session
+from bisect_celery.repo.user import open_repository
+from bisect_celery.report.build import build
+from bisect_celery.report.model import Report
+from bisect_celery.store.database import Store
+
+RESUMABLE = frozenset({None, Outcome.INFRA, Outcome.INTERRUPTED, Outcome.CANDIDATES, Outcome.COMMIT_ONLY})
+
+
+def report_of(session_id: str | None, folder: Path, home: Home) -> tuple[Session, Report]:
+    """A session and its report, rendered anew from the store. Raises UserError for unknown ids."""
+    repository = None
+    if session_id is None:
+        with contextlib.suppress(UserError):
+            repository = open_repository(folder).root
+    with Store.open(home.make().database) as store:
+        session = store.load(session_id, repository)
+    redactor = Redactor(session.request.secrets)
+    return session, build(session, redactor, redactor.exact)
+
+
+def resumable(session_id: str | None, folder: Path, home: Home) -> Session:
+    """The session to go on with: the one named, else the latest of this repository that did not end.
+
+    Raises UserError when there is none, when it is over, or when it is running right now.
+    """
+    with Store.open(home.make().database) as store:
+        if session_id is None:
+            waiting = store.unfinished(open_repository(folder).root)
+            if not waiting:
+                raise UserError("No session of this repository waits to go on.", "`bisect-celery run GOOD BAD`")
+            session_id = waiting[0].id
+        session = store.load(session_id)
+    if session.outcome not in RESUMABLE:
+        raise UserError(f"Session {session.id} is over: {session.headline}", f"`bisect-celery report {session.id}`")
+    if is_running(home, session.id):
+        raise UserError(f"Session {session.id} is running right now.", "Wait for it, or stop it first.")
+    return session
+
+
+def is_running(home: Home, session_id: str) -> bool:
+    """Whether the process that owns a session still lives."""
+    with contextlib.suppress(OSError):
+        owner = Owner.parse((home.session_folder(session_id) / "scratch" / "owner").read_text())
+        return owner is not None and proc.is_alive(owner)
+    return False
+
+
+# --- cleaning ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cleanable:
+    """What `clean` would delete, and what it leaves because somebody uses it."""
+
+    things: tuple[Kept, ...]
+    in_use: tuple[Kept, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(thing.size for thing in self.things)
+
+
+def cleanable(home: Home, *, sessions_only: bool) -> Cleanable:
+    """Everything of ours on this disk. While any session runs, what sessions share is left."""
+    running = {session.name for session in _sessions(home) if is_running(home, session.name)}
+    things: list[Kept] = []
+    in_use: list[Kept] = []
+    for kept in home.make().kept():
+        if sessions_only and kept.kind != "session":
+            continue
+        used = kept.name in running if kept.kind == "session" else bool(running)
+        (in_use if used else things).append(kept)
+    return Cleanable(tuple(things), tuple(in_use))
+
+
+def _sessions(home: Home) -> list[Path]:
+    return list(home.sessions.glob("*")) if home.sessions.is_dir() else []
+
+
+def clean(home: Home, cleanable: Cleanable) -> tuple[str, ...]:
+    """Delete what was listed, and what dead sessions left running; says what was removed."""
+    removed = list(sweep(home))
+    with Store.open(home.database) as store:
+        for thing in cleanable.things:
+            if thing.kind == "session":
+                with contextlib.suppress(UserError):
+                    store.delete(thing.name)
+            shutil.rmtree(thing.path, ignore_errors=True)
+            removed.append(f"{thing.kind} {thing.name}")
+    return tuple(removed)

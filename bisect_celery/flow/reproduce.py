@@ -1,0 +1,186 @@
+"""The same trial once more, but its place stays up until it is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bisect_celery.core import deadline, judge
+from bisect_celery.errors import UserError
+from bisect_celery.flow.ask import WORKING_TREE, Typed, request
+from bisect_celery.flow.ends import as_tree
+from bisect_celery.flow.events import Listener
+from bisect_celery.flow.session import Room, opened, plan_of, running
+from bisect_celery.home import Home
+from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.lab import Order
+from bisect_celery.lab.plan import Plan
+from bisect_celery.model import Environment, Observation, Place, Request, Session, Tree
+from bisect_celery.repo.private import PrivateRepository
+from bisect_celery.repo.user import open_repository
+from bisect_celery.store.database import Store
+
+OF_SESSION = ("culprit", "parent", "fixed")
+SCRIPT = "send-probe.sh"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A place that stays up: what was seen in it, and how to look around."""
+
+    observation: Observation
+    rule: str
+    rows: tuple[tuple[str, str], ...]
+    checkout: str
+    environment: dict[str, str]
+
+
+def reproduce(
+    asked: Request,
+    what: str,
+    home: Home,
+    *,
+    listener: Listener,
+    cancel: Token,
+    command: str,
+    stay: Callable[[Kept], None],
+) -> None:
+    """Try a revision, or `culprit`, `parent`, `fixed` of the last session, and call `stay` while all of it is up.
+
+    Everything goes when `stay` returns. Raises UserError when there is no such thing to reproduce.
+    """
+    with opened(asked, home, command=command, listener=listener, cancel=cancel) as room:
+        tree, repository = _tree(room, what)
+        if repository is not None:
+            room.repository = repository
+        with running(room, as_of=_date(room, what)) as lab:
+            plan = plan_of(asked)
+            order = Order("0001-kept", tree, plan, deadline.before(asked.ceiling))
+            with lab.kept(order) as (place, environment, seen):
+                rule = judge.symptom(seen, asked.probe.expect)
+                rows = (*place.describe(), ("send again", f"sh {_script(place, plan, environment)}"))
+                variables = dict(plan.sender_program(place, environment).env)
+                stay(Kept(seen, f"{rule.symptom}: {rule.rule}", rows, place.checkout, variables))
+
+
+def shell(kept: Kept, program: str) -> None:
+    """An interactive shell in the checkout, with the variables of the trial. It has the terminal to itself."""
+    subprocess.call([program], cwd=kept.checkout, env={**kept.environment, "TERM": "xterm"})
+
+
+# --- which tree ----------------------------------------------------------------------------------------
+
+
+def _tree(room: Room, what: str) -> tuple[Tree, PrivateRepository | None]:
+    """The tree to run, and the private repository that has it when that is a session's."""
+    if what == WORKING_TREE:
+        return room.repository.working_tree(), None
+    if what not in OF_SESSION:
+        return as_tree(room.revision(what)), None
+    session = room.store.load(None, room.request.repository)
+    if session.culprit is None:
+        raise UserError(f"Session {session.id} has no culprit to reproduce.", "Name a revision instead.")
+    theirs = PrivateRepository.create(
+        room.home.session_folder(session.id) / "git", open_repository(room.request.repository)
+    )
+    return _of(session, what, theirs), theirs
+
+
+def _of(session: Session, what: str, repository: PrivateRepository) -> Tree:
+    assert session.culprit is not None
+    revision = session.culprit.revision
+    if what == "culprit":
+        return as_tree(revision)
+    if what == "parent":
+        parents = repository.parents(revision)
+        if not parents:
+            raise UserError(f"The culprit {revision.short} has no parent.", "`reproduce culprit` works.")
+        return as_tree(parents[0])
+    if session.culprit.fixed_tree is None:
+        raise UserError(f"Session {session.id} proved no fix.", "`reproduce culprit` works.")
+    return Tree(session.culprit.fixed_tree, f"{revision.short} fixed", revision.title)
+
+
+def _date(room: Room, what: str) -> str:
+    if what == WORKING_TREE:
+        return room.revision("HEAD").date
+    if what in OF_SESSION:
+        session = room.store.load(None, room.request.repository)
+        return session.bad.date if session.bad else room.revision("HEAD").date
+    return room.revision(what).date
+
+
+# --- sending again ---------------------------------------------------------------------------------------
+
+
+def _script(place: Place, plan: Plan, environment: Environment) -> Path:
+    """A script in the place's work folder that sends one more probe, by the project's own `apply_async`."""
+    program = plan.sender_program(place, environment)
+    broker = urlsplit(place.broker_url)
+    load = {
+        "do": "load",
+        "app": plan.app,
+        "broker": {
+            "host": broker.hostname,
+            "port": broker.port,
+            "vhost": unquote(broker.path.lstrip("/")),
+            "user": unquote(broker.username or ""),
+        },
+    }
+    probe = plan.probe
+    send = {
+        "do": "send",
+        "task": probe.task,
+        "args": json.loads(probe.args),
+        "kwargs": json.loads(probe.kwargs),
+        "queue": probe.queue,
+        "ids": ["00000000-0000-4000-8000-000000000001"],
+        "wave": 1,
+    }
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in program.env)
+    folder = shlex.quote("/".join(part for part in (place.checkout, program.folder) if part))
+    orders = " ".join(shlex.quote(json.dumps(order)) for order in (load, send))
+    text = (
+        "#!/bin/sh\n# Sends one more probe and waits five seconds for its result.\n"
+        f"cd {folder} && {{ printf '%s\\n' {orders}; sleep 5; }} | env -i {variables} {shlex.join(program.argv)}\n"
+    )
+    path = Path(place.work_dir) / SCRIPT
+    place.write(SCRIPT, text)
+    return path
+
+
+def under_terms_of_last(typed: Typed, home: Home) -> Request:
+    """What the latest session of this repository was asked, with what is said now in its place.
+
+    Values of variables are never kept: raises UserError naming those that must be given again.
+    """
+    with Store.open(home.make().database) as store:
+        session = store.load(None, open_repository(typed.folder).root)
+    revision = session.culprit.revision.sha if session.culprit else (session.bad.sha if session.bad else "HEAD")
+    now = request(dataclasses.replace(typed, good=revision, bad=revision), home)
+    given = dict(now.environment)
+    missing = [name for name, _ in session.request.environment if name not in given]
+    if missing:
+        raise UserError(
+            f"Session {session.id} ran with {', '.join(missing)}; values are never kept.",
+            "Give them again: " + " ".join(f"--env {name}=…" for name in missing),
+        )
+    return dataclasses.replace(
+        session.request,
+        good=revision,
+        bad=revision,
+        environment=now.environment,
+        secrets=now.secrets,
+        stack=typed_or(typed, "stack", now.stack, session.request.stack),
+        broker=typed_or(typed, "broker", now.broker, session.request.broker),
+    )
+
+
+def typed_or(typed: Typed, key: str, now: str | None, then: str | None) -> str | None:
+    return now if typed.flags.get(key) else then
