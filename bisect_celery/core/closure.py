@@ -98,9 +98,11 @@ class _Reader:
         self.culprit = compose(self.everything)
         self.words = {number: self._words(atom) for number, atom in self.atoms.items()}
         self.modules = Modules(path for path in {*parent, *self.culprit} if path.endswith(SUFFIX))
-        changed = sorted(path for path in self.culprit if path.endswith(SUFFIX))
+        self.changed = sorted(path for path in self.culprit if path.endswith(SUFFIX))
+        self._meant: dict[tuple[str, names.Import], tuple[str, ...]] = {}
         ends = (overlay(parent, {}), overlay(parent, self.culprit))
-        self.checked = [path for path in [*changed, *self._importers(changed, ends)] if self._parses(path, ends)]
+        candidates = [*self.changed, *self._importers(self.changed, ends)]
+        self.checked = [path for path in candidates if self._parses(path, ends)]
         self.known = frozenset(problem for end in ends for problem in self._faults(end))
         self._found: dict[Atoms, frozenset[Problem]] = {}
 
@@ -147,13 +149,28 @@ class _Reader:
 
     def _unresolved(self, path: str, source: names.Source, content: Content) -> Iterable[Problem]:
         for what in (*source.imports, *source.stars):
-            meant = self.modules.meant(path, what)
+            meant = self._live(path, what)
             there = [module for module in meant if self.modules.exists(module, content)]
             dotted = "." * what.level + what.module
             if meant and not there:
                 yield Problem(Fault.MODULE, path, PurePosixPath(meant[0]).name, dotted)
             elif there and what.name not in (None, "*") and not self._finds(there, str(what.name), content):
                 yield Problem(Fault.IMPORT, path, str(what.name), dotted)
+
+    def _live(self, path: str, what: names.Import) -> tuple[str, ...]:
+        """The modules that an import may mean, none where no atom can change whether it works."""
+        if (path, what) not in self._meant:
+            meant = self.modules.meant(path, what)
+            self._meant[path, what] = meant if any(map(self._changes, meant)) else ()
+        return self._meant[path, what]
+
+    def _changes(self, module: str) -> bool:
+        """Whether atoms can change what a module offers: it is touched, holds what is, or stars may bring it in."""
+        files = (f"{module}{SUFFIX}", f"{module}/__init__{SUFFIX}")
+        if any(path == file or path.startswith(f"{module}/") for path in self.changed for file in files):
+            return True
+        texts = [self.parent[file] for file in files if file in self.parent]
+        return any(b"import *" in text for text in texts)
 
     def _finds(self, modules: Iterable[str], name: str, content: Content) -> bool:
         for module in modules:
@@ -246,10 +263,16 @@ class _Reader:
         def left(extra: Iterable[int]) -> frozenset[Problem]:
             return self.problems(side(moved.union(extra)))
 
-        tried = {a: left([a]) for a in helpers[:SINGLES]}
-        mended = [a for a, problems in tried.items() if problem not in problems]
+        before = left([])
+        mended: dict[int, tuple[int, int]] = {}
+        for a in helpers[:SINGLES]:
+            after = left([a])
+            if problem not in after:
+                mended[a] = _weigh(after)
+                if after < before:
+                    break
         if mended:
-            return frozenset([min(mended, key=lambda a: (_weigh(tried[a]), mended.index(a)))])
+            return frozenset([min(mended, key=mended.__getitem__)])
         if len(helpers) < 2 or problem in left(helpers):
             return None
         chosen = list(helpers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import symtable
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,9 +52,62 @@ class Source:
     dynamic: bool
 
 
-@lru_cache(maxsize=4096)
+@dataclass(frozen=True)
+class _Piece:
+    """What a run of whole statements says. `public` is `_UNKNOWN` for an `__all__` that is put together oddly."""
+
+    bound: frozenset[str]
+    used: frozenset[str]
+    imports: tuple[Import, ...]
+    public: frozenset[str] | None
+
+
+@lru_cache(maxsize=1024)
 def read(content: bytes) -> Source | None:
-    """Read a source; None when it does not parse here."""
+    """Read a source; None when it does not parse here.
+
+    Mixtures of two versions of a file differ in a few statements, so each statement at the margin is read, and
+    remembered, by itself; where that does not work out (text at the margin inside a string or brackets)
+    the file is read in one.
+    """
+    pieces = [_piece(part) for part in _parts(content)]
+    if None in pieces:
+        pieces = [_piece(content)]
+    sound = [piece for piece in pieces if piece is not None]
+    if len(sound) < len(pieces):
+        return None
+    bound = frozenset[str]().union(*(piece.bound for piece in sound))
+    used = frozenset[str]().union(*(piece.used for piece in sound))
+    imports = [one for piece in sound for one in piece.imports]
+    listed = [piece.public for piece in sound if piece.public is not None]
+    odd = any(names is _UNKNOWN for names in listed)
+    return Source(
+        bound=bound,
+        free=used - bound - KNOWN,
+        public=frozenset[str]().union(*listed) if listed and not odd else None,
+        imports=tuple(one for one in imports if one.name != "*"),
+        stars=tuple(one for one in imports if one.name == "*"),
+        dynamic=odd or "__getattr__" in bound or b"globals()" in content or b"sys.modules" in content,
+    )
+
+
+_MARGIN = re.compile(rb"^(?!(?:else|elif|except|finally)\b)[A-Za-z_@]", re.MULTILINE)
+
+
+def _parts(content: bytes) -> list[bytes]:
+    """A source cut before each statement that begins at the margin, decorators kept with what they decorate."""
+    starts = [0]
+    decorated = False
+    for match in _MARGIN.finditer(content):
+        if not decorated:
+            starts.append(match.start())
+        decorated = match.group() == b"@"
+    ends = [*starts[1:], len(content)]
+    return [content[start:end] for start, end in zip(starts, ends, strict=True) if start < end] or [content]
+
+
+@lru_cache(maxsize=16384)
+def _piece(content: bytes) -> _Piece | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -61,18 +115,7 @@ def read(content: bytes) -> Source | None:
             table = symtable.symtable(content, "<source>", "exec")  # type: ignore[arg-type]  # bytes work
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    bound, used = _names(table)
-    imports = tuple(_imports(tree.body))
-    public = _public(tree.body)
-    dynamic = "__getattr__" in bound or b"globals()" in content or b"sys.modules" in content or public is _UNKNOWN
-    return Source(
-        bound=bound,
-        free=used - bound - KNOWN,
-        public=None if public is _UNKNOWN else public,
-        imports=tuple(one for one in imports if one.name != "*"),
-        stars=tuple(one for one in imports if one.name == "*"),
-        dynamic=dynamic,
-    )
+    return _Piece(*_names(table), tuple(_imports(tree.body)), _public(tree.body))
 
 
 def _names(module: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str]]:

@@ -161,7 +161,8 @@ def test_hunks_that_only_parse_together_are_hard() -> None:
 def test_no_false_alarm(source: str) -> None:
     """A file that is sound on its own is no problem when it comes in parts, whatever idiom it uses."""
     rest = {"pkg/base.py": "inherited = 1\n", "pkg/other.py": ""}
-    made = commit({"pkg/__init__.py": "x = 1\n", **rest}, {"pkg/__init__.py": f"x = 1\n{source}", **rest})
+    after = {**rest, "pkg/base.py": "inherited = 1\nnew = 1\n"}
+    made = commit({"pkg/__init__.py": "x = 1\n", **rest}, {"pkg/__init__.py": f"x = 1\n{source}", **after})
     half = commit({"pkg/__init__.py": "x = 1\n", **rest}, {"pkg/__init__.py": "x = 1\nbroken_name\n", **rest})
     assert not _faults(made), _faults(made)
     assert _faults(half)
@@ -195,7 +196,8 @@ def _faults(made: Commit) -> list[object]:
 )
 def test_what_is_missing_is_seen(source: str, missing: str) -> None:
     rest = {"pkg/__init__.py": "", "pkg/base.py": "inherited = 1\n"}
-    made = commit({"pkg/user.py": "x = 1\n", **rest}, {"pkg/user.py": f"x = 1\n{source}", **rest})
+    after = {"pkg/__init__.py": "new = 1\n", "pkg/base.py": "inherited = 1\nnew = 1\n"}
+    made = commit({"pkg/user.py": "x = 1\n", **rest}, {"pkg/user.py": f"x = 1\n{source}", **after})
     assert [problem.name for problem in _faults(made)] == [missing]  # type: ignore[attr-defined]
 
 
