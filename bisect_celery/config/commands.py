@@ -39,6 +39,7 @@ class Command:
 # --- which files start things, production's first -----------------------------------------------------
 
 _PLACES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?:^|/)[\w-]*prod(?:uction)?[\w-]*\.(?:sh|bash)$"), "shell"),
     (re.compile(r"(?:^|/)Procfile(?:\.(?!dev|local|test)\w+)?$"), "procfile"),
     (re.compile(r"(?:^|/)(?:docker-)?compose[\w.-]*prod[\w.-]*\.ya?ml$|(?:^|/)(?:production|prod)\.ya?ml$"), "yaml"),
     (re.compile(r"\.service(?:\.j2|\.template)?$"), "unit"),
@@ -48,11 +49,13 @@ _PLACES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?:^|/)(?:docker-)?compose\.ya?ml$"), "yaml"),
     (re.compile(r"(?:^|/)(?:docker-)?compose(?![\w.-]*(?:dev|local|test|ci|override))[\w.-]*\.ya?ml$"), "yaml"),
     (re.compile(r"(?:^|/)(?:[\w-]+\.)?Dockerfile[\w.-]*$"), "dockerfile"),
-    (re.compile(r"\.(?:sh|bash)$|(?:^|/)(?:bin|scripts?|init\.d)/[\w-]+$|(?:^|/)(?:start|run)[\w-]*$"), "shell"),
+    (re.compile(r"(?:^|/)(?![\w-]*(?:dev|local|test))[\w-]+\.(?:sh|bash)$"), "shell"),
+    (re.compile(r"(?:^|/)(?:bin|scripts?|init\.d)/[\w-]+$|(?:^|/)(?:start|run)[\w-]*$"), "shell"),
     (re.compile(r"(?:^|/)(?:docker-)?entrypoint[\w-]*$"), "shell"),
     (re.compile(r"(?:^|/)(?:GNU)?[Mm]akefile$|\.mk$|(?:^|/)[Jj]ustfile$"), "make"),
     (re.compile(r"(?:^|/)(?:docker-)?compose[\w.-]*\.ya?ml$|(?:^|/)(?:local|dev)\.ya?ml$"), "yaml"),
     (re.compile(r"(?:^|/)Procfile\.\w+$"), "procfile"),
+    (re.compile(r"\.(?:sh|bash)$"), "shell"),
 )  # fmt: skip
 _NOT_OURS = re.compile(
     r"(?:^|/)(?:\.github|\.git|node_modules|vendor|venv|\.venv|site-packages|tests?|docs?|examples?)/"
@@ -186,8 +189,8 @@ def _yaml_environment(node: yaml.Node | None) -> dict[str, str]:
 # --- words -------------------------------------------------------------------------------------------
 
 _PLACEHOLDER = re.compile(
-    r"\$\{(?P<braced>[A-Za-z_]\w*)(?:(?P<kind>:?[-?+=])(?P<default>[^{}]*))?\}|\$\((?P<make>[A-Za-z_]\w*)\)|"
-    r"\$\((?P<shell>[^()]*)\)|\$(?P<bare>[A-Za-z_]\w*)|%\((?:ENV_)?(?P<ini>\w+)\)s|\{\{[^}]*\}\}|`[^`]*`"
+    r"\$\{(?P<braced>\w+)(?:(?P<kind>:?[-?+=])(?P<default>[^{}]*))?\}|\$\((?P<make>[A-Za-z_]\w*)\)|"
+    r"\$\((?P<shell>[^()]*)\)|\$(?P<bare>\w+|[@*#?])|%\((?:ENV_)?(?P<ini>\w+)\)s|\{\{[^}]*\}\}|`[^`]*`"
 )
 
 

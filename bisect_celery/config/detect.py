@@ -177,8 +177,13 @@ def _distance(folder: str, hints: Sequence[str]) -> tuple[int, int, str]:
 
 
 def _folder(files: Cached, root: str) -> str:
-    """Where the worker is started for code in `root`: above a `src` whose project is described beside it."""
+    """Where the worker is started for code in `root`: above a `src` whose project is described beside it.
+
+    Not where Django's `manage.py` stands in `src` as well: people go there to start things.
+    """
     parent, name = posixpath.split(root)
+    if posixpath.join(root, "manage.py") in files.known:
+        return root
     described = ("pyproject.toml", "setup.py", "setup.cfg")
     if name == "src" and any(posixpath.join(parent, file) in files.known for file in described):
         return parent

@@ -30,7 +30,8 @@ def to_request(
     """The Request of a run. `good`, `bad` and `paths` are as typed; `detected` is of the BAD revision.
 
     The user's own `--worker` is taken as it is, but for the words that a trial never has (beat, logs, names): so
-    production's whole start line can be pasted. Raises UserError.
+    production's whole start line can be pasted. The sources also tell what was left out of it ("worker left out") and
+    which other start lines the project has ("other workers"). Raises UserError.
     """
     sources = {"good": "argument", "bad": "argument", **loaded.sources}
     sources.setdefault("app", detected.app_source)
@@ -80,6 +81,11 @@ def to_request(
 def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tuple[str, ...]:
     if "worker" not in loaded.settings:
         sources["worker"] = detected.worker_source
+        if detected.left_out:
+            sources["worker left out"] = "; ".join(detected.left_out)
+        if detected.other_workers:
+            others = (f"{shlex.join(words)} ({place})" for words, place in detected.other_workers)
+            sources["other workers"] = "; ".join(others)
         return detected.worker
     said = loaded.get("worker", tuple, ())
     if "worker" in said:

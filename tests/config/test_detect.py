@@ -76,7 +76,7 @@ def test_django_without_manage_py_takes_what_the_app_sets() -> None:
         ({"m/src/a/__init__.py": "", "m/src/a/celery.py": CELERY_PY, "m/setup.py": ""}, ("a", "m")),
         ({"app.py": "from celery import Celery as C\nqueue: C = C('x')"}, ("app:queue", "")),
         ({"app.py": "from celery import Celery\nclass Mine(Celery):\n    pass\napp = Mine('x')"}, ("app", "")),
-        ({"app.py": "try:\n    from celery import Celery\n    app = Celery()\nexcept OSError:\n    app = 0"}, ("app", "")),
+        ({"app.py": "try:\n    import x\n    app = Celery()\nexcept OSError:\n    app = 0"}, ("app", "")),
         ({"app.py": "from f import make_celery\nflask = 1\ncelery = make_celery(flask)"}, ("app", "")),
         ({"strange_name.py": "from celery import Celery\napp = Celery()"}, ("strange_name", "")),
         ({"old.py": "from celery import Celery\nprint 'python 2'\napp = Celery('x')\n"}, ("old", "")),
@@ -272,6 +272,11 @@ def test_a_start_line_for_code_in_a_folder_below() -> None:
     assert app(files) == ("api", "backend")
 
 
+def test_a_manage_py_in_src_is_where_things_are_started() -> None:
+    files = {"pyproject.toml": "", "src/manage.py": MANAGE, "src/shop/__init__.py": "", "src/shop/celery.py": CELERY_PY}
+    assert app(files) == ("shop", "src")
+
+
 def test_compose_variables_from_the_file_beside_it() -> None:
     files = {
         ".env": "QUEUES=mail\n",
@@ -330,7 +335,7 @@ def test_a_folder_of_this_machine_and_no_further(tmp_path: Path) -> None:
 def test_a_request_says_where_everything_came_from(tmp_path: Path) -> None:
     (tmp_path / "bisect-celery.toml").write_text('task = "shop.tasks.send"\ncount = 30\n[env]\nA_TOKEN = "canary"\n')
     loaded = load({"match": "any", "args": "[1]"}, typed_in=tmp_path, root=tmp_path, caller_environment={})
-    detected = found({**DJANGO, "Procfile": "w: celery -A shop worker -Q a -c 3\n"})
+    detected = found({**DJANGO, "Procfile": "w: celery -A shop worker -Q a -c 3 -B\nv: celery -A shop worker -c 9\n"})
     request = to_request(loaded, detected, good="v1", bad="HEAD", paths=["shop"], repository=tmp_path)
     assert (request.app, request.worker, request.paths) == ("shop", ("-Q", "a", "-c", "3"), ("shop",))
     assert (request.probe.task, request.probe.count, request.probe.args) == ("shop.tasks.send", 30, "[1]")
@@ -340,6 +345,8 @@ def test_a_request_says_where_everything_came_from(tmp_path: Path) -> None:
     sources = dict(request.sources)
     assert sources["app"] == "Procfile:1"
     assert sources["worker"] == "Procfile:1"
+    assert sources["worker left out"] == "-B: beat's"
+    assert sources["other workers"] == "-c 9 (Procfile:2)"
     assert sources["match"] == "--match"
     assert sources["task"] == "bisect-celery.toml"
 
