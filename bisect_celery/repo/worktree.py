@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from bisect_celery.errors import UserError
 from bisect_celery.repo.git import LONG_DEADLINE, Git, raw, text
 from bisect_celery.repo.trees import GITLINK, Trees
 from bisect_celery.repo.user import UserRepository
+
+FOLDER = "040000"
 
 
 def snapshot(trees: Trees, user: UserRepository) -> str:
@@ -26,7 +29,7 @@ def snapshot(trees: Trees, user: UserRepository) -> str:
     with trees.index() as git:
         assert git.index is not None
         placed = git.having(work_tree=user.root, index=git.index)
-        tracked = _tracked(text(user.git.run("ls-files", "-z", "--stage", "-v").out))
+        tracked = _tracked(trees, user, git.index.with_name("theirs"))
         placed.run("update-index", "-z", "--index-info", input=raw("".join(one.line + "\0" for one in tracked)))
         changed = _changed(placed)
         paths = [one.path for one in tracked if one.path in changed and not one.left_out(user.root)]
@@ -50,15 +53,41 @@ class _Tracked:
         return self.sparse and not os.path.lexists(os.path.join(os.fsencode(root), raw(self.path)))
 
 
-def _tracked(listed: str) -> list[_Tracked]:
-    """The entries of `ls-files -z --stage -v`."""
-    found = []
-    for token in listed.split("\0")[:-1]:
-        flag, _, line = token.partition(" ")
-        meta, _, path = line.partition("\t")
-        mode, sha, _ = meta.split(" ")
-        found.append(_Tracked(line, mode, sha, path, flag in "Ss"))
+def _tracked(trees: Trees, user: UserRepository, copy: Path) -> list[_Tracked]:
+    """The entries of the user's index, read from a copy: git touches a shared index and writes trees while it reads."""
+    assert trees.git.git_dir is not None
+    theirs = user.git_dir / "index"
+    if not theirs.exists():
+        return []
+    needed = [*user.git_dir.glob("sharedindex.*")] + [user.git_dir / "info" / "sparse-checkout"]
+    beside = [(path, trees.git.git_dir / path.relative_to(user.git_dir)) for path in needed if path.exists()]
+    for source, target in [(theirs, copy), *beside]:
+        shutil.copyfile(source, target)
+    try:
+        settings = ("index.sparse=true", "core.sparseCheckout=true", "core.sparseCheckoutCone=true")
+        listing = trees.git.having(work_tree=user.root, index=copy, settings=settings)
+        listed = listing.run("ls-files", "--sparse", "-z", "--stage", "-v", check=False)
+        if listed.code != 0:  # a git before 2.36 knows no --sparse
+            listed = listing.run("ls-files", "-z", "--stage", "-v")
+    finally:
+        for _, target in beside:
+            target.unlink(missing_ok=True)
+    found: list[_Tracked] = []
+    for token in text(listed.out).split("\0")[:-1]:
+        found.extend(_entries(trees, token))
     return found
+
+
+def _entries(trees: Trees, token: str) -> Iterator[_Tracked]:
+    """One entry of `ls-files -z --stage -v`, or what is in a folder that a sparse index keeps as one."""
+    flag, _, line = token.partition(" ")
+    meta, _, path = line.partition("\t")
+    mode, sha, _ = meta.split(" ")
+    if mode != FOLDER:
+        yield _Tracked(line, mode, sha, path, flag in "Ss")
+        return
+    for below, entry in trees.entries(sha).items():
+        yield _Tracked(f"{entry.mode} {entry.sha} 0\t{path}{below}", entry.mode, entry.sha, path + below, True)
 
 
 def _changed(git: Git) -> set[str]:
