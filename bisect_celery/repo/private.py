@@ -158,6 +158,10 @@ class PrivateRepository:
         """A file's content as git keeps it (before filters); None when the tree has no such file."""
         return self._trees.read(tree, path)
 
+    def read_many(self, tree: str, paths: Iterable[str]) -> dict[str, bytes]:
+        """The contents of those of `paths` that are regular files, at the cost of one."""
+        return self._trees.read_many(tree, paths)
+
     def changed_paths(self, old: str, new: str) -> tuple[str, ...]:
         """The paths that differ between two trees or commits; a renamed file counts under both names."""
         return self._trees.changed_paths(old, new)

@@ -64,6 +64,13 @@ class Trees:
                 return self.blobs([sha])[sha]
         return None
 
+    def read_many(self, tree: str, paths: Iterable[str]) -> dict[str, bytes]:
+        """The contents of those of `paths` that are regular files, at the cost of one."""
+        wanted = set(paths)
+        regular = {p: e.sha for p, e in self.entries(tree).items() if p in wanted and e.mode.startswith("100")}
+        contents = self.blobs(regular.values())
+        return {path: contents[sha] for path, sha in regular.items()}
+
     def blobs(self, shas: Iterable[str]) -> dict[str, bytes]:
         """The contents of blobs. Raises InfraError when one cannot be had."""
         wanted = list(dict.fromkeys(shas))

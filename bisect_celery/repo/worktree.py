@@ -59,12 +59,14 @@ def _tracked(trees: Trees, user: UserRepository, copy: Path) -> list[_Tracked]:
     theirs = user.git_dir / "index"
     if not theirs.exists():
         return []
-    needed = [*user.git_dir.glob("sharedindex.*")] + [user.git_dir / "info" / "sparse-checkout"]
+    needed = [*user.git_dir.glob("sharedindex.*"), user.git_dir / "info" / "sparse-checkout"]
     beside = [(path, trees.git.git_dir / path.relative_to(user.git_dir)) for path in needed if path.exists()]
     for source, target in [(theirs, copy), *beside]:
         shutil.copyfile(source, target)
     try:
-        settings = ("index.sparse=true", "core.sparseCheckout=true", "core.sparseCheckoutCone=true")
+        # Git writes trees when an index is not as sparse as the settings say; see "sdir" in gitformat-index(5).
+        sparse = ("index.sparse=true", "core.sparseCheckout=true", "core.sparseCheckoutCone=true")
+        settings = sparse if b"sdir\0\0\0\0" in copy.read_bytes() else ()
         listing = trees.git.having(work_tree=user.root, index=copy, settings=settings)
         listed = listing.run("ls-files", "--sparse", "-z", "--stage", "-v", check=False)
         if listed.code != 0:  # a git before 2.36 knows no --sparse
