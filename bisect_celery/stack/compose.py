@@ -72,6 +72,7 @@ class Service:
     networks: tuple[str, ...] = ()
     network_mode: str = ""
     dns: tuple[str, ...] = ()
+    dns_opt: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     volumes: tuple[Mount, ...] = ()
     mem_limit: int = 0
@@ -356,6 +357,7 @@ _SERVICE_KEYS: Mapping[str, Callable[[str, Any], Any]] = {
     "networks": _texts,
     "network_mode": _network_mode,
     "dns": _texts,
+    "dns_opt": _texts,
     "ports": _ports,
     "volumes": _mounts,
     "mem_limit": _bytes,

@@ -275,6 +275,7 @@ class ContainerPlace:
         self._tools = tools
         self._volume = f"{room.prefix}-place"
         self._names = {**room.names, "place": self._volume}
+        self._hosts = {broker.inside_host: broker.inside_address}
         self._numbers = itertools.count(1)
         self._programs: list[ContainerRunning] = []
         self._filled = False
@@ -320,6 +321,7 @@ class ContainerPlace:
             stdin=program.stdin if program else False,
             pid_of=pid_of,
             cpus_at_most=room.cpus,
+            hosts=self._hosts if not pid_of else None,
         )
 
     def _put_files(self, container: str) -> None:

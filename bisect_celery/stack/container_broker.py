@@ -38,6 +38,7 @@ class ContainerBroker:
         self.admin_user = ADMIN
         self.admin_password = secrets.token_urlsafe(24)
         self.inside_host, self.inside_port = service.name, AMQP
+        self.inside_address = ""
         self._engine = engine
         self._service = service
         self._owner = owner
@@ -67,6 +68,7 @@ class ContainerBroker:
         engine.put(container, "/", archive_of({_SETTINGS: self._settings(engine).encode()}))
         engine.start(container)
         self.amqp_host, self.amqp_port = engine.published(container, AMQP)
+        self.inside_address = engine.address(container, self._names["trial"])
         host, port = engine.published(container, MANAGEMENT)
         self.management_url = f"http://{host}:{port}"
         self._wait(engine, container, cancel)

@@ -193,11 +193,13 @@ class Engine:
         stdin: bool = False,
         pid_of: str = "",
         cpus_at_most: float = 0.0,
+        hosts: Mapping[str, str] | None = None,
     ) -> str:
         """Make a container of a service of our compose file; its id.
 
         `names` maps the file's networks and volumes to the names they have in this session. `environment` is added
         to the service's own. `pid_of` is the container whose processes it shares, where the service says so.
+        `hosts` are names and addresses that need no resolver.
         """
         networks = [names[network] for network in service.networks]
         with told(f"create a container of {image or service.image}"):
@@ -213,7 +215,7 @@ class Engine:
                 stdin_open=stdin,
                 ports=[(port.container, "tcp") for port in service.ports] or None,
                 healthcheck=_healthcheck(service.healthcheck),
-                host_config=self._host_config(service, names, pid_of, cpus_at_most),
+                host_config=self._host_config(service, names, pid_of, cpus_at_most, hosts or {}),
                 networking_config=self._attachment(networks, service.name),
             )
             container = str(created["Id"])
@@ -231,7 +233,9 @@ class Engine:
         endpoint = self.api.create_endpoint_config(aliases=[alias])
         return self.api.create_networking_config({networks[0]: endpoint})
 
-    def _host_config(self, service: Service, names: Mapping[str, str], pid_of: str, cpus_at_most: float) -> Any:
+    def _host_config(
+        self, service: Service, names: Mapping[str, str], pid_of: str, cpus_at_most: float, hosts: Mapping[str, str]
+    ) -> Any:
         driver, options = service.logging
         cpus = min(service.cpus, cpus_at_most) if cpus_at_most else service.cpus
         mounts = [f"{names[m.volume]}:{m.target}:{'ro' if m.read_only else 'rw'}" for m in service.volumes]
@@ -240,6 +244,8 @@ class Engine:
             network_mode=names[service.networks[0]] if service.networks else service.network_mode or None,
             port_bindings={f"{port.container}/tcp": (port.address,) for port in service.ports} or None,
             dns=list(service.dns) or None,
+            dns_opt=list(service.dns_opt) or None,
+            extra_hosts=dict(hosts) or None,
             mem_limit=service.mem_limit or None,
             memswap_limit=service.mem_limit or None,
             nano_cpus=int(cpus * 1e9) or None,
@@ -312,6 +318,14 @@ class Engine:
         if not bindings:
             raise InfraError(f"The container engine did not publish port {port} of the broker.", _ENGINE_HINT)
         return str(bindings[0]["HostIp"]), int(bindings[0]["HostPort"])
+
+    def address(self, container: str, network: str) -> str:
+        """The address of a running container on a network."""
+        networks = (self.inspect(container) or {}).get("NetworkSettings", {}).get("Networks") or {}
+        found = (networks.get(network) or {}).get("IPAddress")
+        if not found:
+            raise InfraError("The broker's container has no address on the network of the trials.", _ENGINE_HINT)
+        return str(found)
 
     def logs(self, container: str, lines: int = 12) -> str:
         """The last lines of a container's log, "" where they cannot be had."""
