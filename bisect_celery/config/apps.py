@@ -53,6 +53,7 @@ def find_apps(files: Cached) -> tuple[App, ...]:
 
 
 def _in(files: Cached, paths: list[str]) -> tuple[App, ...]:
+    files.prefetch(paths)
     found = [app for path in paths for app in _apps_of(files, path)]
     real = [app for app in found if not app.factory]
     return tuple(real or found)

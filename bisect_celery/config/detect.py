@@ -77,6 +77,7 @@ def detect(listing: Listing, *, typed_in: str = "", app: str | None = None) -> D
 def _commands(files: Cached) -> list[Command]:
     """All start lines, production's files first."""
     ranked = [(place, path) for path in files.paths if (place := rank(path)) is not None]
+    files.prefetch(path for _, path in ranked)
     found: list[Command] = []
     for _, path in sorted(ranked):
         found += commands_in(path, files.text(path), _beside(files, posixpath.dirname(path)))

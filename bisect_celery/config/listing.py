@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +39,14 @@ class FolderListing:
             return None
 
 
+class Bulk(Protocol):
+    """A `Listing` that reads many files at the cost of one, as git does: optional, for trees of thousands of files."""
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """The contents of those of `paths` that are files."""
+        ...
+
+
 class Cached:
     """A `Listing` that reads each file once, as text, and leaves out those too big to be configuration."""
 
@@ -50,10 +58,19 @@ class Cached:
         self.known = frozenset(self.paths)
         self._texts: dict[str, str] = {}
 
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Read files that will be asked for, all at once where the listing can."""
+        read_many = getattr(self._listing, "read_many", None)
+        wanted = [path for path in paths if path in self.known and path not in self._texts]
+        if read_many is not None and wanted:
+            contents = read_many(wanted)
+            self._texts.update({path: self._usable(contents.get(path)) for path in wanted})
+
     def text(self, path: str) -> str:
         """The file's text, "" when it is absent or too big."""
         if path not in self._texts:
-            content = self._listing.read(path) if path in self.known else None
-            usable = content is not None and len(content) <= self.MOST
-            self._texts[path] = content.decode("utf-8", "replace") if usable and content else ""
+            self._texts[path] = self._usable(self._listing.read(path) if path in self.known else None)
         return self._texts[path]
+
+    def _usable(self, content: bytes | None) -> str:
+        return content.decode("utf-8", "replace") if content is not None and len(content) <= self.MOST else ""

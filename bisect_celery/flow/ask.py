@@ -39,6 +39,9 @@ class TreeListing:
     def read(self, path: str) -> bytes | None:
         return self._repository.read(self._tree, path)
 
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        return self._repository.read_many(self._tree, paths)
+
 
 def request(typed: Typed, home: Home) -> Request:
     """Resolve everything once. Raises UserError in words for whatever cannot be resolved."""

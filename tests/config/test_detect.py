@@ -311,6 +311,17 @@ def test_an_app_that_is_not_in_the_tree() -> None:
         found({"Procfile": "w: celery -A lost worker"})
 
 
+def test_a_listing_that_reads_many_is_not_asked_one_by_one() -> None:
+    class Bulk(Tree):
+        def read(self, path: str) -> bytes | None:
+            raise AssertionError(path)
+
+        def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+            return {path: self.files[path].encode() for path in paths}
+
+    assert detect(Bulk({**DJANGO, "Procfile": "w: celery -A shop worker -c 3"})).worker == ("-c", "3")
+
+
 def test_nothing_at_all() -> None:
     with pytest.raises(UserError) as caught:
         found({"README.md": "celery -A x worker"})
