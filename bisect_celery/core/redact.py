@@ -14,6 +14,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 GONE = "***"
@@ -181,41 +182,67 @@ def _basic_gone(found: re.Match[str]) -> str:
     return f"{found['key']}{GONE}" if b":" in decoded else found.group()
 
 
-_GUESSES: tuple[tuple[re.Pattern[str], Replacement], ...] = (
-    (re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), GONE),
-    (re.compile(r"""\b([a-z][a-z0-9+.-]{0,30}://)[^\s/?#"'<>]{0,500}@""", re.I), rf"\1{GONE}@"),
+@dataclass(frozen=True)
+class Guess:
+    """A pattern, and one of the texts that must be there, in lower case, before it is worth looking."""
+
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
+    instead: Replacement
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE | re.DOTALL)
+
+
+_NAMED = ("pass", "pwd", "secret", "token", "credential", "sessionid", "signature", "key")
+_NAME = rf"[\w.-]{{0,60}}{_WORD}[\w.-]{{0,60}}"
+_GUESSES: tuple[Guess, ...] = (
+    Guess(
+        ("private key",),
+        _pattern(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+        GONE,
+    ),
+    Guess(("://",), _pattern(r"""\b([a-z][a-z0-9+.-]{0,30}://)[^\s/?#"'<>]{0,500}@"""), rf"\1{GONE}@"),
     # a password with a bare slash in it breaks the URL, and the log line that complains about it shows all
-    (
-        re.compile(r"""\b([a-z][a-z0-9+.-]{0,30}://)[^\s/?#"'<>@:]{0,100}:(?!\d{0,5}/)[^\s"'<>@]{0,500}@""", re.I),
+    Guess(
+        ("://",),
+        _pattern(r"""\b([a-z][a-z0-9+.-]{0,30}://)[^\s/?#"'<>@:]{0,100}:(?!\d{0,5}/)[^\s"'<>@]{0,500}@"""),
         rf"\1{GONE}@",
     ),
-    (re.compile(r"(%3A%2F%2F)(?:(?!%40|%2F)[^\s&\"']){0,500}%40", re.I), rf"\1{GONE}%40"),
-    (re.compile(r"""(authorization["']?\s*[:=]\s*["']?(?:[a-z]+\s+(?=\S))?)[^\s"',]+""", re.I), rf"\1{GONE}"),
-    (re.compile(r"\b((?:set-)?cookie:\s*)\S[^\r\n]*", re.I), rf"\1{GONE}"),
-    (re.compile(r"\b(bearer\s+)[\w.~+/-]{16,}=*", re.I), rf"\1{GONE}"),
-    (re.compile(r"\b(?P<key>basic\s+)(?P<value>[a-z0-9+/]{6,}={0,2})", re.I), _basic_gone),
-    (
-        re.compile(
-            rf"""(?P<key>["']?(?<![\w.-])[\w.-]{{0,60}}{_WORD}[\w.-]{{0,60}}["']?\s{{0,20}}[=:]\s{{0,20}})(?P<value>{_QUOTED}|{_VALUE})""",
-            re.I,
-        ),
+    Guess(("%3a%2f%2f",), _pattern(r"""(%3A%2F%2F)(?:(?!%40|%2F)[^\s&"']){0,500}%40"""), rf"\1{GONE}%40"),
+    Guess(
+        ("authorization",),
+        _pattern(r"""(authorization["']?\s*[:=]\s*["']?(?:[a-z]+\s+(?=\S))?)[^\s"',]+"""),
+        rf"\1{GONE}",
+    ),
+    Guess(("cookie",), _pattern(r"\b((?:set-)?cookie:\s*)\S[^\r\n]*"), rf"\1{GONE}"),
+    Guess(("bearer",), _pattern(r"\b(bearer\s+)[\w.~+/-]{16,}=*"), rf"\1{GONE}"),
+    Guess(("basic",), _pattern(r"\b(?P<key>basic\s+)(?P<value>[a-z0-9+/]{6,}={0,2})"), _basic_gone),
+    Guess(
+        _NAMED,
+        _pattern(rf"""(?P<key>["']?(?<![\w.-]){_NAME}["']?\s{{0,20}}[=:]\s{{0,20}})(?P<value>{_QUOTED}|{_VALUE})"""),
         _quoted_gone,
     ),
-    (
-        re.compile(
-            rf"(?P<key>(?<![\w-])--?[\w-]{{0,60}}{_WORD}[\w-]{{0,60}}\s{{1,20}})(?P<value>{_QUOTED}|(?!-){_VALUE})",
-            re.I,
-        ),
+    Guess(
+        _NAMED,
+        _pattern(rf"(?P<key>(?<![\w-])--?{_NAME}\s{{1,20}})(?P<value>{_QUOTED}|(?!-){_VALUE})"),
         _quoted_gone,
     ),
-    (re.compile(r"(?<![\w.-])eyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]*"), GONE),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), GONE),
-    (re.compile(r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,})"), GONE),
-    (re.compile(r"\b[sr]k_(?:live|test)_\w{10,}"), GONE),
+    Guess(("eyj",), re.compile(r"(?<![\w.-])eyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]*"), GONE),
+    Guess(("akia", "asia"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), GONE),
+    Guess(
+        ("gh", "glpat-", "xox"),
+        re.compile(r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,})"),
+        GONE,
+    ),
+    Guess(("_live_", "_test_"), re.compile(r"\b[sr]k_(?:live|test)_\w{10,}"), GONE),
 )
 
 
 def _guess(text: str) -> str:
-    for pattern, instead in _GUESSES:
-        text = pattern.sub(instead, text)
+    for guess in _GUESSES:
+        folded = text.lower()
+        if any(hint in folded for hint in guess.hints):
+            text = guess.pattern.sub(guess.instead, text)
     return text

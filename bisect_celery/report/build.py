@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -189,7 +190,7 @@ def _line(judged: Judged, clean: Clean) -> Line:
         title=clean.line(trial.tree.title),
         verdict=words.verdict(judged.judgement.verdict),
         symptom=clean.line(_name(judged.judgement.symptom)),
-        seconds=round(trial.seconds, 3),
+        seconds=round(trial.seconds, 3) if math.isfinite(trial.seconds) else 0.0,
         purpose=clean.line(trial.purpose),
         seen=clean.line(words.facts(trial.observation)),
         reused=clean.maybe(trial.reused, clean.line),

@@ -28,12 +28,12 @@ class Clean:
     """
 
     redact: Redact
-    private: tuple[str, ...]
+    private: tuple[tuple[str, str], ...]
     values: tuple[str, ...]
 
     @classmethod
     def of(cls, request: Request, redact: Redact) -> Clean:
-        return cls(redact, tuple(_private(request)), tuple(_values(request)))
+        return cls(redact, _private(request), tuple(sorted(set(_values(request)), key=len, reverse=True)))
 
     def line(self, text: str) -> str:
         """A text on one line."""
@@ -66,7 +66,7 @@ def command(text: str, request: Request) -> tuple[str, bool]:
     try:
         words = shlex.split(text)
     except ValueError:
-        return _without(text, tuple(_private(request))), True
+        return _without(text, _private(request)), True
     kept = list(_kept_words(words))
     return " ".join(map(_quoted, kept)), kept != words
 
@@ -97,15 +97,18 @@ def _quoted(word: str) -> str:
     return word if re.fullmatch(rf"[\w@%+=:,./~^{ELLIPSIS}-]+", word) else shlex.quote(word)
 
 
-def _private(request: Request) -> Iterator[str]:
-    """Whole texts that may stand in any string: the JSON of arguments, `NAME=value`."""
+def _private(request: Request) -> tuple[tuple[str, str], ...]:
+    """Whole texts that may stand in any string, with what to put instead: arguments' JSON, `NAME=value`."""
     probe = request.probe
+    found: dict[str, str] = {}
     for text in (probe.args, probe.kwargs, probe.expect or ""):
         if len(text) >= SHORTEST and text not in HARMLESS:
-            yield text
+            found |= dict.fromkeys((text, shlex.quote(text)), ELLIPSIS)
     for name, value in request.environment:
         if value and not PLACEHOLDER.fullmatch(value):
-            yield f"{name}={value}"
+            pair = f"{name}={value}"
+            found |= dict.fromkeys((pair, shlex.quote(pair), f"{name}={shlex.quote(value)}"), f"{name}={ELLIPSIS}")
+    return tuple(sorted(found.items(), key=lambda item: -len(item[0])))
 
 
 def _values(request: Request) -> Iterator[str]:
@@ -131,16 +134,13 @@ def _leaves(value: object) -> Iterator[str]:
         yield str(value)
 
 
-def _without(text: str, private: tuple[str, ...]) -> str:
-    for one in sorted(private, key=len, reverse=True):
-        name, equals, _ = one.partition("=")
-        instead = f"{name}={ELLIPSIS}" if equals and name.isidentifier() else ELLIPSIS
-        for form in (one, shlex.quote(one)):
-            text = text.replace(form, instead)
+def _without(text: str, private: tuple[tuple[str, str], ...]) -> str:
+    for one, instead in private:
+        text = text.replace(one, instead)
     return text
 
 
 def _without_words(text: str, values: tuple[str, ...]) -> str:
-    for value in sorted(values, key=len, reverse=True):
+    for value in values:
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", ELLIPSIS, text)
     return text

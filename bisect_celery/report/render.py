@@ -112,7 +112,8 @@ def write(report: Report, folder: Path) -> tuple[Path, ...]:
 
     Raises InfraError when the folder cannot be written.
     """
-    contents = {MARKDOWN: markdown(report), JSON: json.dumps(as_json(report), indent=2, ensure_ascii=False) + "\n"}
+    data = json.dumps(as_json(report), indent=2, ensure_ascii=False, allow_nan=False)
+    contents = {MARKDOWN: markdown(report), JSON: data + "\n"}
     if report.patch:
         contents[PATCH] = report.patch
     try:

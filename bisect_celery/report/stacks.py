@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from bisect_celery.model import Dump
 from bisect_celery.report.model import Place
 
-# The machinery every Celery worker stands in; what else a project uses may well be what it hangs in.
-MACHINERY = frozenset({"celery", "billiard", "kombu", "amqp", "vine", "importlib", *sys.stdlib_module_names})
+# What every Celery worker stands in, and what wraps tasks to watch them; a hang inside is still shown,
+# as the frames within the project's own.
+CELERY = frozenset({"celery", "billiard", "kombu", "amqp", "vine", "click", "click_didyoumean", "click_plugins"})
+WRAPPERS = frozenset({"django", "sentry_sdk", "newrelic", "ddtrace", "opentelemetry", "elasticapm", "wrapt"})
+MACHINERY = CELERY | WRAPPERS | sys.stdlib_module_names
 ENTRANCES = frozenset({"<module>", "main", "execute_from_command_line"})
 INNER = 4
 IDLE = 3
@@ -53,10 +56,11 @@ def shorten(frames: Iterable[str]) -> tuple[tuple[str, ...], int]:
 
 def _outermost(frames: list[re.Match[str]]) -> int | None:
     """The index of the outermost frame that is the project's own, but for the script that started it all."""
-    own = [index for index, frame in enumerate(frames) if not _is_machinery(frame)]
-    inside = [index for index in own if frames[index]["name"] not in ENTRANCES]
-    found = inside or own
-    return found[-1] if found else None
+    end = len(frames)
+    while end and frames[end - 1]["name"] in ENTRANCES:
+        end -= 1
+    own = [index for index in range(end) if not _is_machinery(frames[index])]
+    return own[-1] if own else None
 
 
 def _is_machinery(frame: re.Match[str]) -> bool:

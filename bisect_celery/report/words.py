@@ -5,6 +5,7 @@ Nothing private is in these words: of a failure its type and what was missing, n
 
 from __future__ import annotations
 
+import math
 import signal
 from collections import Counter
 
@@ -51,6 +52,8 @@ def symptom(value: Symptom) -> str:
 
 def seconds(value: float) -> str:
     """A duration as people say it: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    if not math.isfinite(value):
+        return "an unknown time"
     if value < 9.95:
         return f"{value:.1f} s"
     whole = round(value)

@@ -185,7 +185,8 @@ def session(**changes: Any) -> Session:
         environment=(("SECRET_KEY", "value-of-the-key"), ("REGION", "eu-west-hidden")),
         secrets=("value-of-the-key",),
     )
-    command = "bisect-celery run v1.4 HEAD --task shop.mail.send_receipt --args '[\"order-77412\"]' --env REGION=eu-west-hidden"
+    command = "bisect-celery run v1.4 HEAD --task shop.mail.send_receipt"
+    command += " --args '[\"order-77412\"]' --env REGION=eu-west-hidden"
     whole = Session(
         id="20251203-101500-k3",
         command=command,
@@ -193,7 +194,7 @@ def session(**changes: Any) -> Session:
         started_at="2025-12-03T10:15:00+00:00",
         finished_at="2025-12-03T10:16:35+00:00",
         outcome=Outcome.CONFIRMED,
-        headline="cccccccccc removes an import in shop/__init__.py; since then tasks do their work but are never acknowledged.",
+        headline="Since cccccccccc removed an import in shop/__init__.py, tasks are never acknowledged.",
         good=GOOD_END,
         bad=BAD_END,
         stack=StackFacts("process", "rabbitmq", "3.10.8", False, "no Docker engine answers", False),

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from from_types import values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample import values
 
 from bisect_celery import model
 from bisect_celery.store.codec import CodecError, decode, encode
@@ -23,7 +23,7 @@ STORED = (model.Session, model.Request, model.Trial, model.Judgement, model.Obse
 
 @pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.__name__)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_is_written_comes_back_equal(kind: type[Any], data: st.DataObject) -> None:
     value = data.draw(values(kind))
     text = json.dumps(encode(value))
@@ -32,7 +32,7 @@ def test_what_is_written_comes_back_equal(kind: type[Any], data: st.DataObject) 
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_dataclass_of_the_model_can_be_stored(data: st.DataObject) -> None:
     kinds = [kind for kind in vars(model).values() if dataclasses.is_dataclass(kind)]
     assert len(kinds) > 20

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from from_types import values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample import judged, session, values
+from sample import judged, session
 
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import Judged, Outcome, Session
