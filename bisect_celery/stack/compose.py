@@ -59,11 +59,12 @@ class Service:
     """One service: each field is a key of the file. `mem_limit` in bytes; 0 and "" mean: not given.
 
     `ulimits` are (name, soft, hard), `logging` is (driver, options), `pid` is the service whose process
-    namespace is shared, `network_mode` is `bridge` or `none`.
+    namespace is shared, `network_mode` is `bridge`, `none`, or `service:NAME` for that service's network.
     """
 
     name: str
     image: str
+    command: tuple[str, ...] = ()
     user: str = ""
     hostname: str = ""
     init: bool = False
@@ -85,6 +86,12 @@ class Service:
     pid: str = ""
     logging: tuple[str, tuple[tuple[str, str], ...]] = ("", ())
     healthcheck: Health | None = None
+
+    @property
+    def network_of(self) -> str:
+        """The service whose network it shares, "" for none."""
+        kind, _, name = self.network_mode.partition(":")
+        return name if kind == "service" else ""
 
 
 @dataclass(frozen=True)
@@ -226,8 +233,9 @@ def _check_references(composition: Composition) -> None:
         for mount in service.volumes:
             if mount.volume not in composition.volumes:
                 raise _refusal(where, f"mounts the volume {mount.volume}, which `volumes` does not describe")
-        if service.pid and service.pid not in composition.services:
-            raise _refusal(where, f"shares the processes of {service.pid}, which is no service of the file")
+        for shared in (service.pid, service.network_of):
+            if shared and shared not in composition.services:
+                raise _refusal(where, f"shares something of {shared}, which is no service of the file")
 
 
 def _section(top: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -342,13 +350,15 @@ def _pid(where: str, value: Any) -> str:
 
 
 def _network_mode(where: str, value: Any) -> str:
-    if value not in ("bridge", "none"):
-        raise _refusal(where, f"is {value!r}; only `bridge` and `none` are read")
-    return str(value)
+    text = _text(where, value)
+    if text not in ("bridge", "none") and not text.startswith("service:"):
+        raise _refusal(where, f"is {text!r}; only `bridge`, `none` and `service:NAME` are read")
+    return text
 
 
 _SERVICE_KEYS: Mapping[str, Callable[[str, Any], Any]] = {
     "image": _text,
+    "command": _texts,
     "user": _text,
     "hostname": _text,
     "init": _flag,

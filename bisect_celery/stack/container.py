@@ -33,9 +33,10 @@ from bisect_celery.stack import compose, pyspy
 from bisect_celery.stack.compose import Composition
 from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
-from bisect_celery.stack.container_files import tree_archive
+from bisect_celery.stack.container_files import archive_of, tree_archive
 from bisect_celery.stack.container_program import ContainerRunning, Watch
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
+from bisect_celery.stack.container_slots import Slots
 from bisect_celery.stack.management import Management
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
@@ -44,7 +45,7 @@ REGISTRY_DEADLINE = 4.0
 
 # What `scripts/build-images` makes, taken where an official image is neither there nor to be had.
 STAND_INS = {"rabbitmq": "bisect-celery/rabbitmq:local", "worker": "bisect-celery/worker:local"}
-_STAND_IN_OF = {"rabbitmq": "rabbitmq", "worker": "worker", "builder": "worker", "dump": "worker"}
+_BROKER = "rabbitmq"
 
 # In a worker's container its init is process 1, and the worker that one's first child: orphans that it takes in stand
 # behind. `$0` is the command that dumps one process; the list of children ends without a newline, so `read` "fails".
@@ -84,7 +85,7 @@ def _present(engine: Engine, service: str, image: str, environ: Mapping[str, str
     """The image to take for a service without asking a registry: its own, or the stand-in for one nobody chose."""
     if engine.image(image) is not None:
         return image
-    stand_in = STAND_INS[_STAND_IN_OF[service]]
+    stand_in = STAND_INS[_BROKER if service == _BROKER else "worker"]
     chosen = any(environ.get(f"BISECT_CELERY_{name}_IMAGE") == image for name in ("RABBITMQ", "WORKER", "BUILDER"))
     return stand_in if not chosen and engine.image(stand_in) is not None else None
 
@@ -116,6 +117,7 @@ class ContainerStack:
         self._machine = str(info.get("Architecture"))
         self._broker: ContainerBroker | None = None
         self._runner: ContainerRunner | None = None
+        self._slots: Slots | None = None
         self.images: tuple[tuple[str, str], ...] = ()
         self.facts = self._describe()
 
@@ -146,11 +148,13 @@ class ContainerStack:
             self._runner = self._new_runner()
             for name, network in self._composition.networks.items():
                 self._engine.create_network(self._names[name], network, labels(self._owner, "network"))
-            service = self._composition.services["rabbitmq"]
-            self._broker = ContainerBroker(
-                self._engine, service, self._owner, self._prefix, self._names, self._cpus
-            )  # fmt: skip
-            self._broker.start(cancel)
+            service = self._composition.services[_BROKER]
+            broker = ContainerBroker(self._engine, service, self._owner, self._prefix, self._names, self._cpus)
+            self._broker = broker
+            broker.start(cancel)
+            hosts = {broker.inside_host: broker.inside_address}
+            slot = self._composition.services["slot"]
+            self._slots = Slots(slot, self._owner, self._prefix, self._names, hosts)
             self.facts = self._describe()
         except BaseException:
             self.stop()
@@ -202,8 +206,11 @@ class ContainerStack:
         Everything is tried, whatever fails first. Raises the first failure.
         """
         with contextlib.ExitStack() as stops:
+            stops.callback(self._engine.close)
             for name in self._composition.networks:
                 stops.callback(self._engine.remove_network, self._names[name])
+            if self._slots is not None:
+                stops.callback(self._slots.close, self._engine)
             if self._runner is not None:
                 stops.callback(self._runner.close)
             if self._broker is not None:
@@ -215,20 +222,22 @@ class ContainerStack:
     def place(
         self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
     ) -> Iterator[ContainerPlace]:
-        broker = self._broker
-        if broker is None or not broker.alive():
+        broker, slots = self._broker, self._slots
+        if broker is None or slots is None or not broker.alive():
             raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
         artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as leaving:
             engine = leaving.enter_context(self._engine.fresh())
+            slot = leaving.enter_context(slots.taken(engine))
             management = Management(broker.management_url, broker.admin_user, broker.admin_password)
             leaving.callback(management.close)
             vhost = f"bisect-celery-{name}"
             leaving.callback(management.delete_namespace, vhost)
             credentials = management.create_namespace(vhost)
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
-            room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state)
-            place = ContainerPlace(engine, room, layout, artifacts, credentials, broker, management, self.runner.tools)
+            tools = self.runner.tools
+            room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
+            place = ContainerPlace(engine, room, layout, artifacts, credentials, broker, management)
             leaving.callback(place.stop)
             place.fill()
             yield place
@@ -236,7 +245,11 @@ class ContainerStack:
 
 @dataclass(frozen=True)
 class _Room:
-    """What a place's containers are made from. `names` are of the session; the place's volume comes on top."""
+    """What a place's containers are made from.
+
+    `names` are of the session; the place's volume comes on top. `slot` is the container whose network they share,
+    `tools` the folder of py-spy in the environments' volume.
+    """
 
     composition: Composition
     owner: Owner
@@ -244,6 +257,8 @@ class _Room:
     names: Mapping[str, str]
     cpus: float
     spool: Path
+    slot: str
+    tools: str
 
 
 class ContainerPlace:
@@ -262,7 +277,6 @@ class ContainerPlace:
         credentials: Credentials,
         broker: ContainerBroker,
         management: Management,
-        tools: str,
     ) -> None:
         self.vhost = credentials.vhost
         self.broker_url = _url(credentials, broker.inside_host, broker.inside_port)
@@ -272,10 +286,8 @@ class ContainerPlace:
         self._layout = layout
         self._artifacts = artifacts
         self._management = management
-        self._tools = tools
         self._volume = f"{room.prefix}-place"
         self._names = {**room.names, "place": self._volume}
-        self._hosts = {broker.inside_host: broker.inside_address}
         self._numbers = itertools.count(1)
         self._programs: list[ContainerRunning] = []
         self._filled = False
@@ -306,7 +318,7 @@ class ContainerPlace:
         argv: tuple[str, ...],
         environment: Mapping[str, str],
         program: Program | None = None,
-        pid_of: str = "",
+        worker: str = "",
     ) -> str:
         room = self._room
         folder = program.folder.strip("/") if program else ""
@@ -319,15 +331,19 @@ class ContainerPlace:
             environment=environment,
             folder=f"{CHECKOUT}/{folder}".rstrip("/") if program else None,
             stdin=program.stdin if program else False,
-            pid_of=pid_of,
+            shared={"slot": room.slot, "worker": worker},
             cpus_at_most=room.cpus,
-            hosts=self._hosts if not pid_of else None,
         )
 
     def _put_files(self, container: str) -> None:
         guests = {f"guest/{path.name}": path.read_bytes() for path in GUEST.glob("*.py")}
         with tree_archive({"checkout": self._layout}, {"work": None, "guest": None, **guests}, self._room.spool) as tar:
             self._engine.put(container, TRIAL, tar)
+
+    def script(self, name: str, text: str) -> str:
+        container = self._programs[0].container
+        self._engine.put(container, TRIAL, archive_of({f"work/{name}": text.encode()}))
+        return f"docker exec {container[:12]} sh {WORK}/{name}"
 
     def queues(self) -> tuple[QueueCount, ...]:
         return tuple(self._management.queues(self.vhost))
@@ -344,8 +360,8 @@ class ContainerPlace:
 
     def _beside(self, worker: str) -> str:
         """The worker's process number in its container, then py-spy's word on it and each of the others."""
-        words = " ".join(pyspy.arguments(f"{self._tools}/bin/py-spy", 0)[:-1])
-        container = self._create("dump", "dump", ("sh", "-c", _DUMP_ALL, words), {}, pid_of=worker)
+        words = " ".join(pyspy.arguments(f"{self._room.tools}/bin/py-spy", 0)[:-1])
+        container = self._create("dump", "dump", ("sh", "-c", _DUMP_ALL, words), {}, worker=worker)
         out: list[bytes] = []
         try:
             watch = Watch(self._engine, container, lambda is_error, chunk: None if is_error else out.append(chunk))

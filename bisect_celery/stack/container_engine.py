@@ -191,21 +191,21 @@ class Engine:
         environment: Mapping[str, str] | None = None,
         folder: str | None = None,
         stdin: bool = False,
-        pid_of: str = "",
+        shared: Mapping[str, str] | None = None,
         cpus_at_most: float = 0.0,
         hosts: Mapping[str, str] | None = None,
     ) -> str:
         """Make a container of a service of our compose file; its id.
 
         `names` maps the file's networks and volumes to the names they have in this session. `environment` is added
-        to the service's own. `pid_of` is the container whose processes it shares, where the service says so.
+        to the service's own. `shared` maps services whose processes or network it shares to their containers.
         `hosts` are names and addresses that need no resolver.
         """
         networks = [names[network] for network in service.networks]
         with told(f"create a container of {image or service.image}"):
             created = self.api.create_container(
                 image or service.image,
-                command=list(command) if command is not None else None,
+                command=list(command if command is not None else service.command) or None,
                 name=name,
                 user=service.user or None,
                 hostname=service.hostname or None,
@@ -215,7 +215,7 @@ class Engine:
                 stdin_open=stdin,
                 ports=[(port.container, "tcp") for port in service.ports] or None,
                 healthcheck=_healthcheck(service.healthcheck),
-                host_config=self._host_config(service, names, pid_of, cpus_at_most, hosts or {}),
+                host_config=self._host_config(service, names, shared or {}, cpus_at_most, hosts or {}),
                 networking_config=self._attachment(networks, service.name),
             )
             container = str(created["Id"])
@@ -234,14 +234,19 @@ class Engine:
         return self.api.create_networking_config({networks[0]: endpoint})
 
     def _host_config(
-        self, service: Service, names: Mapping[str, str], pid_of: str, cpus_at_most: float, hosts: Mapping[str, str]
+        self,
+        service: Service,
+        names: Mapping[str, str],
+        shared: Mapping[str, str],
+        cpus_at_most: float,
+        hosts: Mapping[str, str],
     ) -> Any:
         driver, options = service.logging
         cpus = min(service.cpus, cpus_at_most) if cpus_at_most else service.cpus
         mounts = [f"{names[m.volume]}:{m.target}:{'ro' if m.read_only else 'rw'}" for m in service.volumes]
         return self.api.create_host_config(
             binds=mounts or None,
-            network_mode=names[service.networks[0]] if service.networks else service.network_mode or None,
+            network_mode=_network_mode(service, names, shared),
             port_bindings={f"{port.container}/tcp": (port.address,) for port in service.ports} or None,
             dns=list(service.dns) or None,
             dns_opt=list(service.dns_opt) or None,
@@ -256,7 +261,7 @@ class Engine:
             security_opt=list(service.security_opt) or None,
             init=service.init or None,
             read_only=service.read_only or None,
-            pid_mode=f"container:{pid_of}" if service.pid else None,
+            pid_mode=f"container:{shared[service.pid]}" if service.pid else None,
             log_config=docker.types.LogConfig(type=driver, config=dict(options)) if driver else None,
         )
 
@@ -363,6 +368,12 @@ class Engine:
 
     def remove_owned(self, kind: str, name: str) -> None:
         {"container": self.remove, "network": self.remove_network, "volume": self.remove_volume}[kind](name)
+
+
+def _network_mode(service: Service, names: Mapping[str, str], shared: Mapping[str, str]) -> str | None:
+    if service.network_of:
+        return f"container:{shared[service.network_of]}"
+    return names[service.networks[0]] if service.networks else service.network_mode or None
 
 
 def _healthcheck(health: Health | None) -> Any:

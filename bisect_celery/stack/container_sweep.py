@@ -1,10 +1,12 @@
 """Taking away what sessions left at the container engine: provably ours, of this machine, and dead.
 
-For the guardian and for the sweep at a start. Order matters: containers hold networks and volumes.
+For the guardian and for the sweep at a start. Order matters: containers hold networks and volumes. Where no engine
+answers there is nothing to do, and nothing is raised.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from bisect_celery import proc
@@ -14,48 +16,56 @@ from bisect_celery.stack.container_engine import Engine
 
 CONNECT_DEADLINE = 5.0
 _KINDS = ("container", "network", "volume")
-# What a dead session had asked the engine for may come into being after we looked: look again.
-_ROUNDS = 5
+_ROUNDS = 20
+_PAUSE = 0.2
 
 
 def sweep(owner_is_dead: Callable[[Owner], bool]) -> list[str]:
     """Remove what belongs to dead sessions of this machine; what was removed, as "container NAME" and so on.
 
-    Nothing where no engine answers. Owners of other machines that share the engine are left alone.
+    Owners of other machines that share the engine are left alone, whatever `owner_is_dead` says.
     """
-    machine = proc.machine_id()
-    return _remove(lambda owner: owner.machine == machine and owner_is_dead(owner))
+    return _remove(_ours(owner_is_dead), settle=0.0)
 
 
-def remove_session(owner: Owner) -> list[str]:
-    """Remove all that is labelled with this very owner; what was removed. Nothing where no engine answers."""
-    return _remove(lambda found: found == owner)
+def remove_session(owner: Owner, settle: float = 1.0) -> list[str]:
+    """Remove all that is labelled with this very owner; what was removed.
+
+    What the engine was asked for in the owner's last moment may come into being after we looked: it is done when
+    nothing was found for `settle` seconds.
+    """
+    return _remove(lambda found: found == owner, settle)
 
 
 def left_by(owner_is_dead: Callable[[Owner], bool]) -> list[str]:
     """What `sweep` would remove, for a list before deleting."""
-    machine = proc.machine_id()
     try:
         with Engine.connect(CONNECT_DEADLINE) as engine:
-            return [
-                f"{kind} {name}"
-                for kind, name in _chosen(engine, lambda owner: owner.machine == machine and owner_is_dead(owner))
-            ]
+            return [f"{kind} {name}" for kind, name in _chosen(engine, _ours(owner_is_dead))]
     except InfraError:
         return []
 
 
-def _remove(wanted: Callable[[Owner], bool]) -> list[str]:
+def _ours(owner_is_dead: Callable[[Owner], bool]) -> Callable[[Owner], bool]:
+    machine = proc.machine_id()
+    return lambda owner: owner.machine == machine and owner_is_dead(owner)
+
+
+def _remove(wanted: Callable[[Owner], bool], settle: float) -> list[str]:
     removed: dict[str, None] = {}
     try:
         with Engine.connect(CONNECT_DEADLINE) as quick, quick.fresh() as engine:
-            for _ in range(_ROUNDS):
+            quiet_since = time.monotonic()
+            for _ in range(_ROUNDS + int(settle / _PAUSE)):
                 chosen = _chosen(engine, wanted)
-                if not chosen:
+                if chosen:
+                    quiet_since = time.monotonic()
+                elif time.monotonic() - quiet_since >= settle:
                     break
-                for kind, name in chosen:
-                    if _removed(engine, kind, name):
-                        removed[f"{kind} {name}"] = None
+                gone = [f"{kind} {name}" for kind, name in chosen if _removed(engine, kind, name)]
+                removed.update(dict.fromkeys(gone))
+                if settle or len(gone) < len(chosen):
+                    time.sleep(_PAUSE)
     except InfraError:
         pass
     return list(removed)

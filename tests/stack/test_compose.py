@@ -16,11 +16,11 @@ SERVICE = "services:\n  a:\n    image: x\n"
 
 def test_our_own_file_locks_every_service_down() -> None:
     composition = load({})
-    assert set(composition.services) == {"rabbitmq", "worker", "builder", "dump"}
+    assert set(composition.services) == {"rabbitmq", "slot", "worker", "builder", "dump"}
     for service in composition.services.values():
         assert service.cap_drop == ("ALL",)
         assert service.security_opt == ("no-new-privileges:true",)
-        assert service.mem_limit >= 512 << 20
+        assert service.mem_limit >= 64 << 20
         assert service.cpus > 0
         assert service.pids_limit > 0
         assert service.cap_add == (("SYS_PTRACE",) if service.name == "dump" else ())
@@ -29,7 +29,10 @@ def test_our_own_file_locks_every_service_down() -> None:
 def test_our_own_file_gives_workers_no_way_out() -> None:
     composition = load({})
     worker = composition.services["worker"]
-    assert worker.networks == ("trial",)
+    assert worker.networks == ()
+    assert worker.network_of == "slot"
+    assert composition.services["slot"].networks == ("trial",)
+    assert composition.services["slot"].dns == ("127.0.0.1",)
     assert composition.networks["trial"].internal
     assert dict(composition.networks["trial"].driver_opts) == {"com.docker.network.bridge.inhibit_ipv4": "true"}
     assert Mount("environments", "/bisect-celery", read_only=True) in worker.volumes
@@ -89,12 +92,13 @@ def test_other_forms_of_variables_are_refused(text: str) -> None:
         ("version: '3'\n" + SERVICE, "version"),
         ("services:\n  a: {}\n", "services.a"),
         (SERVICE + "    privileged: true\n", "services.a.privileged"),
-        (SERVICE + "    command: [x]\n", "services.a.command"),
+        (SERVICE + "    entrypoint: [x]\n", "services.a.entrypoint"),
         (SERVICE + "    volumes: ['/etc:/etc']\n", "services.a.volumes"),
         (SERVICE + "    volumes: ['data:/data']\n", "data"),
         (SERVICE + "    ports: ['5672:5672']\n", "5672:5672"),
         (SERVICE + "    networks: [lan]\n", "lan"),
         (SERVICE + "    network_mode: host\n", "services.a.network_mode"),
+        (SERVICE + "    network_mode: service:b\n", "services.a"),
         (SERVICE + "    pid: host\n", "services.a.pid"),
         (SERVICE + "    pid: service:b\n", "services.a"),
         (SERVICE + "    mem_limit: much\n", "services.a.mem_limit"),
