@@ -649,8 +649,8 @@ class Place(Protocol):
         """Start a program; its stop is registered with the place."""
         ...
 
-    def write(self, name: str, text: str) -> None:
-        """Put a small file into `work_dir`, for a person who looks around."""
+    def script(self, name: str, text: str) -> str:
+        """Put a shell script into `work_dir`, for a person who looks around; returns how to run it from here."""
         ...
 
     def queues(self) -> tuple[QueueCount, ...]:

@@ -18,9 +18,11 @@ from bisect_celery.cli.reproduce import reproduce
 from bisect_celery.cli.run import run as run_command
 
 EXIT_CODE = "--exit-code"
+# A log file or a script has no width to fit into.
+PIPED_WIDTH = 400
 
 # The base of all usage errors, which lives in click or in Typer's own copy of it, by Typer's version.
-_PARSER_ERRORS = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_PARSER_ERRORS: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="bisect-celery",
@@ -59,8 +61,8 @@ def main(
 
 def run(words: Sequence[str], caller: Mapping[str, str]) -> int:
     """Run the command line; returns the exit status. Under `--exit-code` nothing but a verdict is below 128."""
-    progress = Console(stderr=True)
-    context = Context(caller, tuple(words), progress, Console(width=None if sys.stdout.isatty() else 10_000))
+    progress = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
+    context = Context(caller, tuple(words), progress, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
     for_git = EXIT_CODE in words
     status = told(lambda: _typed(list(words), context), progress)
     if not for_git:
@@ -77,6 +79,6 @@ def _typed(words: list[str], context: Context) -> int:
     except typer.Abort as abort:
         raise KeyboardInterrupt from abort
     except _PARSER_ERRORS as error:
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return USAGE
     return int(result or 0)

@@ -29,8 +29,8 @@ from bisect_celery.model import (
     Session,
     Skipped,
 )
-from bisect_celery.report import render
 from bisect_celery.report.build import build
+from bisect_celery.report.render import write
 from bisect_celery.store import codec
 
 REQUEST = "request.json"
@@ -264,7 +264,7 @@ class Investigation:
         judged = tuple(self._trials.judged) if self._trials is not None else ()
         session = replace(self._room.session, judged=judged)
         folder = self._room.request.output or self._room.folder / "report"
-        render.write(build(session, self._room.redactor, self._room.redactor.exact), folder)
+        write(build(session, self._room.redactor, self._room.redactor.exact), folder)
         return Ended(session, folder, self._infra)
 
 

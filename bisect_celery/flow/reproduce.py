@@ -8,7 +8,6 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core import deadline, judge
@@ -64,7 +63,7 @@ def reproduce(
             order = Order("0001-kept", tree, plan, deadline.before(asked.ceiling))
             with lab.kept(order) as (place, environment, seen):
                 rule = judge.symptom(seen, asked.probe.expect)
-                rows = (*place.describe(), ("send again", f"sh {_script(place, plan, environment)}"))
+                rows = (*place.describe(), ("send again", _script(place, plan, environment)))
                 variables = dict(plan.sender_program(place, environment).env)
                 stay(Kept(seen, f"{rule.symptom}: {rule.rule}", rows, place.checkout, variables))
 
@@ -119,8 +118,8 @@ def _date(room: Room, what: str) -> str:
 # --- sending again ---------------------------------------------------------------------------------------
 
 
-def _script(place: Place, plan: Plan, environment: Environment) -> Path:
-    """A script in the place's work folder that sends one more probe, by the project's own `apply_async`."""
+def _script(place: Place, plan: Plan, environment: Environment) -> str:
+    """How to run a script in the work folder that sends one more probe, by the project's own `apply_async`."""
     program = plan.sender_program(place, environment)
     broker = urlsplit(place.broker_url)
     load = {
@@ -150,9 +149,7 @@ def _script(place: Place, plan: Plan, environment: Environment) -> Path:
         "#!/bin/sh\n# Sends one more probe and waits five seconds for its result.\n"
         f"cd {folder} && {{ printf '%s\\n' {orders}; sleep 5; }} | env -i {variables} {shlex.join(program.argv)}\n"
     )
-    path = Path(place.work_dir) / SCRIPT
-    place.write(SCRIPT, text)
-    return path
+    return place.script(SCRIPT, text)
 
 
 def under_terms_of_last(typed: Typed, home: Home) -> Request:

@@ -117,8 +117,10 @@ class ProcessPlace:
         self._programs.append(running)
         return running
 
-    def write(self, name: str, text: str) -> None:
-        (Path(self.work_dir) / name).write_text(text)
+    def script(self, name: str, text: str) -> str:
+        path = Path(self.work_dir) / name
+        path.write_text(text)
+        return f"sh {path}"
 
     def queues(self) -> tuple[QueueCount, ...]:
         return tuple(self._management.queues(self.vhost))
