@@ -32,6 +32,7 @@ def try_(
     expect: options.Expect = None,
     count: options.Count = None,
     queue: options.Queue = None,
+    send: options.Send = None,
     done_log: options.DoneLog = None,
     env: options.Env = None,
     env_file: options.EnvFile = None,

@@ -16,6 +16,7 @@ Count = Annotated[
     str | None, typer.Option(help="How many to send. Default: enough to prove every pool slot, at least 20.")
 ]
 Queue = Annotated[str | None, typer.Option(help="The queue to send to. Default: the project's own routing.")]
+Send = Annotated[str | None, typer.Option(help="Who sends: guest (the project itself), or harness with --queue.")]
 DoneLog = Annotated[
     str | None, typer.Option(help="A regular expression for the log line that says a body has done its work.")
 ]

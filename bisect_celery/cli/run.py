@@ -25,6 +25,7 @@ def run(
     expect: options.Expect = None,
     count: options.Count = None,
     queue: options.Queue = None,
+    send: options.Send = None,
     done_log: options.DoneLog = None,
     env: options.Env = None,
     env_file: options.EnvFile = None,

@@ -15,7 +15,7 @@ from bisect_celery.model import Judged, Kind, Verdict
 from bisect_celery.report import words
 
 STYLES = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.SKIP: "yellow"}
-SYMPTOM_WIDTH = 20
+SYMPTOM_WIDTH = 22
 PHASES = {"search": "git bisect", "narrow": "narrowing the commit", "confirm": "confirming"}
 
 
@@ -45,7 +45,7 @@ class Terminal:
             case StackTaken(facts):
                 self._say(stack_line(facts.name, facts.broker, facts.emulated, facts.why))
             case Range(commits, steps, good, bad):
-                self._say(f"{commits} commits between GOOD {good} and BAD {bad}: about {steps} steps, then narrowing")
+                self._say(range_line(commits, steps, good, bad))
             case Note(text):
                 self._say(text)
             case Doing():
@@ -72,6 +72,13 @@ class Terminal:
         steps = f", {left.steps} steps left" if left.steps else ""
         minutes = f", about {max(1, round(left.seconds / 60))} min" if left.seconds is not None else ""
         return f"  ({PHASES.get(left.phase, left.phase)}{steps}{minutes})"
+
+
+def range_line(commits: int, steps: int, good: str, bad: str) -> str:
+    """What lies between the ends, before anything is tried."""
+    if commits == 1:
+        return f"One commit between GOOD {good} and BAD {bad}: both ends, then narrowing"
+    return f"{commits} commits between GOOD {good} and BAD {bad}: both ends, about {steps} steps, then narrowing"
 
 
 def stack_line(name: str, broker: str, emulated: bool, why: str) -> str:

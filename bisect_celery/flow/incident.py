@@ -14,7 +14,7 @@ from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow, contradictions
-from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of
+from bisect_celery.flow.session import REQUEST, Room, now, opened, plan_of, running, trials_of
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
@@ -33,7 +33,8 @@ from bisect_celery.report.build import build
 from bisect_celery.report.render import write
 from bisect_celery.store import codec
 
-REQUEST = "request.json"
+# Parent, culprit, cause alone, culprit without it: three rounds of each, and a few more to be sure of the culprit.
+CONFIRMING = 14
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def investigate(
         )
         room.session = replace(room.session, good=good, bad=bad, versions=versions())
         if session_id is None:
-            room.store.begin(room.session)
             _keep_request(room)
+            room.store.begin(room.session)
         listener(Range(between.count, between.steps, good.short, bad.short))
         return Investigation(room, good, bad).run()
 
@@ -80,10 +81,14 @@ def reopen(home: Home, session_id: str) -> Request:
 
 
 def _keep_request(room: Room) -> None:
-    """What `resume` needs and the database must not know; it goes when the session is finished."""
-    path = room.folder / REQUEST
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(codec.encode(room.request)))
+    """What `resume` needs and the database must not know; it goes when the session is finished.
+
+    Whole before the session is in the store: whatever can be resumed has its request.
+    """
+    draft = room.scratch / REQUEST
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(codec.encode(room.request)))
+    draft.rename(room.folder / REQUEST)
 
 
 def versions() -> tuple[tuple[str, str], ...]:
@@ -123,6 +128,7 @@ class Investigation:
             trials, self._good, self._bad, match=self._room.request.match, ceiling=self._room.request.ceiling
         ).run()
         self._remember_ends(lab, trials, ends)
+        self._estimate(trials)
         hunt = self._hunt = Hunt(
             self._room.repository, trials, self._room.request, self._room.cancel, self._room.listener
         )
@@ -132,6 +138,13 @@ class Investigation:
             self._end_without_culprit(hunted)
             return
         self._narrow(hunted.culprit, trials)
+
+    def _estimate(self, trials: Trials) -> None:
+        """How long it will take, from what the ends took: the search, about as many to narrow, and confirmation."""
+        each = trials.seconds_each() or 0.0
+        _, steps = self._room.repository.steps([self._good], self._bad, self._room.request.paths)
+        count = 2 * steps + CONFIRMING
+        self._room.listener(Note(f"About {count} trials to go, {max(1, round(count * each / 60))} min."))
 
     def _remember_ends(self, lab: Lab, trials: Trials, ends: Ends) -> None:
         bad = next(judged for judged in trials.judged if judged.trial.number == ends.bad.trial.number)
