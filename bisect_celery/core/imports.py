@@ -82,26 +82,26 @@ def plain_outline(lines: Sequence[bytes]) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-def _statements(body: Iterable[ast.AST], lines: Sequence[bytes]) -> tuple[Statement, ...]:
+def _statements(body: Iterable[ast.stmt], lines: Sequence[bytes]) -> tuple[Statement, ...]:
     merged: list[Statement] = []
     for node in body:
         statement = _statement(node, lines)
         if merged and statement.first < merged[-1].last:
             statement = _together(merged.pop(), statement)
+        elif _indent(lines[statement.first]) != node.col_offset:
+            statement = replace(statement, key=None)  # it stands behind something else, such as `if x:`
         merged.append(statement)
     return tuple(merged)
 
 
-def _statement(node: ast.AST, lines: Sequence[bytes]) -> Statement:
-    assert isinstance(node, ast.stmt)
+def _statement(node: ast.stmt, lines: Sequence[bytes]) -> Statement:
     decorators = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)]) - 1
     last = node.end_lineno or node.lineno
-    owns_line = _indent(lines[first]) == node.col_offset
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return Statement(first, last, _key(node) if owns_line else None)
+        return Statement(first, last, _key(node))
     inner = tuple(_inner(node))
-    key = _guard_key(node, inner) if owns_line else None
+    key = _guard_key(node, inner)
     return Statement(first, last, key, key is not None, _statements(inner, lines))
 
 

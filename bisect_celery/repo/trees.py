@@ -24,7 +24,7 @@ _DIFF = (
 )  # fmt: skip
 _RENAMES = ("-M50%", "-l1000")
 GITLINK = "160000"
-_BEFORE = re.compile(rb"^index ([0-9a-f]{7,64})\.\.", re.MULTILINE)
+_MOVED_FROM = re.compile(rb"^rename from (.*)$", re.MULTILINE)
 
 
 class PatchDoesNotApply(InfraError):
@@ -56,7 +56,7 @@ class Trees:
 
     def read(self, tree: str, path: str) -> bytes | None:
         """A file's content as git keeps it, a symlink's target; None for anything else."""
-        listed = self.git.tokens("ls-tree", "-z", "--full-tree", tree, "--", path)
+        listed = self.git.tokens("ls-tree", "-z", "--full-tree", tree, "--", path) if path else ()
         for token in listed:
             meta, _, name = token.partition("\t")
             _, kind, sha = meta.split(" ")
@@ -202,9 +202,8 @@ class Trees:
 
     def apply(self, tree: str, patch: str) -> str:
         """The id of the tree that `git apply` makes of `tree`. Raises PatchDoesNotApply."""
-        before = tuple(_BEFORE.findall(raw(patch)))
-        entries = self.entries(tree).values() if before else ()
-        self.carry(one.sha for one in entries if one.sha.encode().startswith(before) and one.mode != GITLINK)
+        if patch:
+            self.carry(self._patched(tree, raw(patch)))
         with self.index() as git:
             git.run("read-tree", tree)
             if patch:
@@ -213,6 +212,16 @@ class Trees:
                 if applied.code != 0:
                     raise PatchDoesNotApply(failed(applied, "apply the patch").message)
             return self.write_tree(git)
+
+    def _patched(self, tree: str, patch: bytes) -> list[str]:
+        """The blobs of `tree` that a patch is for: under the names it leaves, and those that it moves away from."""
+        names = {token.split("\t", 2)[2] for token in self.writer.tokens("apply", "--numstat", "-z", "-", input=patch)}
+        moved = {text(name) for name in _MOVED_FROM.findall(patch)}
+        found = [entry.sha for path, entry in self.entries(tree).items() if path in names and entry.mode != GITLINK]
+        if moved:  # git quotes these names as it does when it lists them without -z
+            listed = (line.partition("\t") for line in self.git.lines("ls-tree", "-r", "--full-tree", tree))
+            found += [meta.split(" ")[2] for meta, _, quoted in listed if quoted in moved]
+        return found
 
     def index(self) -> _Index:
         """A context with an empty index of our own; yields git that uses it."""
