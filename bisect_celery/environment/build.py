@@ -16,7 +16,7 @@ from bisect_celery.environment.caller import installation_environment
 from bisect_celery.environment.dependencies import LOOKED_FOR, Dependencies, Kind, detect_dependencies
 from bisect_celery.environment.interpreter import choose_python
 from bisect_celery.environment.plan import Plan, plan
-from bisect_celery.environment.requirements import find_links
+from bisect_celery.environment.requirements import find_links, normalise
 from bisect_celery.environment.resolve import (
     MARKER,
     SCHEMA,
@@ -78,8 +78,8 @@ def _nothing(subfolder: str) -> Failure:
     return Failure(Stage.ENVIRONMENT, f"No file{where} says what the project depends on (looked for {LOOKED_FOR}).")
 
 
-def _no_celery(planned: Plan) -> Failure:
-    reason = f"{planned.files[0]} does not lead to Celery, so no worker can start from it."
+def _no_celery(planned: Plan, where: str = "") -> Failure:
+    reason = f"{planned.files[0]} does not lead to Celery{where}, so no worker can start from it."
     return Failure(Stage.ENVIRONMENT, reason, missing=(("package", "celery"),))
 
 
@@ -109,6 +109,8 @@ def _installed(bench: Bench, folder: Folder, planned: Plan, resolved: Resolved, 
     if known is None:
         raise InfraError(f"The environment at {target} went away.", "Is something cleaning that folder?")
     packages = tuple((str(name), str(number)) for name, number in json.loads(known)["packages"])
+    if not any(normalise(name) == "celery" for name, _ in packages):
+        raise EnvironmentFailed(_no_celery(planned, f" for Python {bench.version}"))
     return Environment(key, f"{target}/bin/python", f"{target}/bin", packages, resolved.text)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bisect_celery.environment import poetry
@@ -60,7 +60,7 @@ def poetry_lock(lock: str, project: str, extras: tuple[str, ...], groups: tuple[
         chosen = {"main", *groups}
         lines = [line for package in packages for line in _grouped(package, chosen, extras)]
         return Pinned(tuple(lines), _sources(packages))
-    wishes = tuple(_poetry_wishes(settings, content, extras, groups, packages))
+    wishes = tuple(_poetry_wishes(settings, extras, groups, packages))
     return _constraints(wishes, packages)
 
 
@@ -98,7 +98,7 @@ def _locked(package: Table, marker: str | None) -> str:
 
 
 def _poetry_wishes(
-    settings: Table, content: Table, extras: tuple[str, ...], groups: tuple[str, ...], packages: list[Table]
+    settings: Table, extras: tuple[str, ...], groups: tuple[str, ...], packages: list[Table]
 ) -> Iterator[str]:
     project = _table(settings, "project")
     table = _table(settings, "tool", "poetry")
@@ -107,7 +107,12 @@ def _poetry_wishes(
     tables = [_table(table, "dependencies"), *(_table(table, "group", name, "dependencies") for name in groups)]
     for wishes in tables:
         plain = {name: value for name, value in wishes.items() if normalise(name) not in placed}
+        split = {name: plain.pop(name) for name in list(plain) if normalise(name) in _ambiguous(packages)}
         yield from poetry.table_lines(plain, wanted=wanted, bare=True)
+        try:
+            yield from poetry.table_lines(split, wanted=wanted)
+        except ValueError as error:
+            raise UnreadableLock(str(error)) from None
     yield from (str(text) for text in _list(project.get("dependencies")))
     for extra in extras:
         yield from (str(text) for text in _list(_table(project, "optional-dependencies").get(extra)))
@@ -130,18 +135,39 @@ def _sources(packages: list[Table]) -> tuple[str, ...]:
     for package in packages:
         source = package.get("source")
         if isinstance(source, dict) and source.get("type") == "legacy" and source.get("url"):
-            found.append(f"--extra-index-url {source['url']}")
-    return tuple(dict.fromkeys(found))
+            found.append(str(source["url"]))
+    return _further_indexes(found)
+
+
+def _further_indexes(urls: Iterable[str]) -> tuple[str, ...]:
+    """The indexes beside the public one, which is there anyway (or is replaced by the company's own)."""
+    own = [url for url in urls if not re.match(r"https?://pypi\.(?:org|python\.org)(?:/|$)", url)]
+    return tuple(f"--extra-index-url {url}" for url in dict.fromkeys(own))
 
 
 def _constraints(wishes: tuple[str, ...], packages: list[Table]) -> Constraints:
-    versions: dict[str, list[str]] = {}
+    ambiguous = _ambiguous(packages)
+    pins = [
+        f"{normalise(str(package.get('name')))}=={package.get('version')}"
+        for package in packages
+        if not _is_placed(package) and normalise(str(package.get("name"))) not in ambiguous
+    ]
+    return Constraints(wishes, tuple(dict.fromkeys(pins)), _sources(packages), tuple(ambiguous.items()))
+
+
+def _ambiguous(packages: list[Table]) -> dict[str, tuple[str, ...]]:
+    """The packages that a lock holds in several versions, the newest first: Pythons and platforms split them."""
+    versions: dict[str, set[str]] = {}
     for package in packages:
         if not _is_placed(package):
-            versions.setdefault(normalise(str(package.get("name"))), []).append(str(package.get("version")))
-    pins = tuple(f"{name}=={found[0]}" for name, found in versions.items() if len(set(found)) == 1)
-    ambiguous = tuple((name, tuple(found)) for name, found in versions.items() if len(set(found)) > 1)
-    return Constraints(wishes, pins, _sources(packages), ambiguous)
+            versions.setdefault(normalise(str(package.get("name"))), set()).add(str(package.get("version")))
+    return {
+        name: tuple(sorted(found, key=_newness, reverse=True)) for name, found in versions.items() if len(found) > 1
+    }
+
+
+def _newness(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def pdm_lock(lock: str, project: str, extras: tuple[str, ...], groups: tuple[str, ...]) -> Pinned | Constraints:
@@ -182,8 +208,7 @@ def pipfile_lock(lock: str) -> Pinned:
         raise UnreadableLock(f"it is not a Pipfile.lock ({error})") from None
     lines = [poetry.line(name, details) for name, details in default.items()]
     urls = [source.get("url") for source in meta.get("sources", []) if isinstance(source, dict)]
-    own = [url for url in urls if url and "pypi.org" not in url and "pypi.python.org" not in url]
-    return Pinned(tuple(lines), tuple(f"--extra-index-url {url}" for url in own))
+    return Pinned(tuple(lines), _further_indexes(str(url) for url in urls if url))
 
 
 def pylock(lock: str) -> Pinned:

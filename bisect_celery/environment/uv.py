@@ -40,6 +40,10 @@ _CREDENTIALS = re.compile(
     r"due to a lack of valid", re.I)  # fmt: skip
 _UPLOAD_DATES = re.compile(r"missing an upload date", re.I)
 _BUILD = re.compile(r"Failed to (?:download and )?build [`'](?P<what>[^`']+)[`']")
+_PYTHON = re.compile(
+    r"current Python version \((?P<has>[\d.]+)\) does not satisfy Python(?P<needs>[<>=!~][^\s,]*)"
+    r"(?: and (?P<what>\S+) depends on Python|.*?(?P<also>[\w.-]+==\S+))?"
+)
 _ABSENT = re.compile(r"(?:Because|and) (?P<what>[A-Za-z0-9._-]+) was not found in the (?:package registry|cache)")
 _ABSENT_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<what>[A-Za-z0-9._-]+)")
 _COMMON_LACKS = (
@@ -83,6 +87,13 @@ def failure(text: str, files: tuple[str, ...], as_of: str | None) -> Failure:
         why = f": {', '.join(f'{kind} {name}' for kind, name in lacks)} is missing" if lacks else ""
         reason = f"The package {built['what']} that {where} asks for does not build{why}."
         return Failure(Stage.ENVIRONMENT, reason, missing=(("package", package), *lacks), lines=last_lines(text))
+    unfit = _PYTHON.search(text)
+    if unfit is not None and (what := unfit["what"] or unfit["also"]):
+        needs, has = unfit["needs"], unfit["has"]
+        return Failure(
+            Stage.ENVIRONMENT, f"{what}, which {where} asks for, needs Python {needs}; this is {has}.",
+            missing=(("python", needs),), lines=last_lines(text),
+        )  # fmt: skip
     dated = f" as of {as_of}" if as_of else ""
     absent = _ABSENT.search(text) or _ABSENT_VERSION.search(text)
     if absent is not None:
