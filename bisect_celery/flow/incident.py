@@ -65,8 +65,7 @@ def investigate(
         if session_id is None:
             _keep_request(room)
             room.store.begin(room.session)
-        listener(Range(between.count, between.steps, good.short, bad.short))
-        return Investigation(room, good, bad).run()
+        return Investigation(room, good, bad, Range(between.count, between.steps, good.short, bad.short)).run()
 
 
 def reopen(home: Home, session_id: str) -> Request:
@@ -98,8 +97,8 @@ def versions() -> tuple[tuple[str, str], ...]:
 class Investigation:
     """One incident in an open session."""
 
-    def __init__(self, room: Room, good: Revision, bad: Revision) -> None:
-        self._room, self._good, self._bad = room, good, bad
+    def __init__(self, room: Room, good: Revision, bad: Revision, between: Range) -> None:
+        self._room, self._good, self._bad, self._between = room, good, bad, between
         self._trials: Trials | None = None
         self._hunt: Hunt | None = None
         self._infra: InfraError | None = None
@@ -108,6 +107,7 @@ class Investigation:
         try:
             with running(self._room, as_of=self._bad.date) as lab:
                 self._room.save(stack=lab.stack.facts)
+                self._room.listener(self._between)
                 self._steps(lab)
         except EndsWrong as wrong:
             self._end(Outcome.ENDS_WRONG, wrong.message, advice=wrong.advice)
@@ -142,8 +142,7 @@ class Investigation:
     def _estimate(self, trials: Trials) -> None:
         """How long it will take, from what the ends took: the search, about as many to narrow, and confirmation."""
         each = trials.seconds_each() or 0.0
-        _, steps = self._room.repository.steps([self._good], self._bad, self._room.request.paths)
-        count = 2 * steps + CONFIRMING
+        count = 2 * self._between.steps + CONFIRMING
         self._room.listener(Note(f"About {count} trials to go, {max(1, round(count * each / 60))} min."))
 
     def _remember_ends(self, lab: Lab, trials: Trials, ends: Ends) -> None:
