@@ -12,7 +12,8 @@ from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import UserError
 from bisect_celery.flow.sweep import sweep
 from bisect_celery.home import Home, Kept
-from bisect_celery.model import Outcome, Owner, Session
+from bisect_celery.lab.guardian import owner_of
+from bisect_celery.model import Outcome, Session
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import build
 from bisect_celery.report.model import Report
@@ -54,10 +55,8 @@ def resumable(session_id: str | None, folder: Path, home: Home) -> Session:
 
 def is_running(home: Home, session_id: str) -> bool:
     """Whether the process that owns a session still lives."""
-    with contextlib.suppress(OSError):
-        owner = Owner.parse((home.session_folder(session_id) / "scratch" / "owner").read_text())
-        return owner is not None and proc.is_alive(owner)
-    return False
+    owner = owner_of(home.sessions / session_id)
+    return owner is not None and proc.is_alive(owner)
 
 
 # --- cleaning ----------------------------------------------------------------------------------------

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from bisect_celery import proc
 from bisect_celery.core.redact import Redactor
+from bisect_celery.errors import UserError
 from bisect_celery.flow import stacks
 from bisect_celery.flow.events import Listener, StackTaken
 from bisect_celery.flow.sweep import sweep
 from bisect_celery.flow.trials import Trials
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
-from bisect_celery.lab.guardian import Guardian
+from bisect_celery.lab.guardian import OWNER, Guardian
 from bisect_celery.lab.lab import Lab
 from bisect_celery.lab.plan import Plan
-from bisect_celery.model import Request, Revision, Session, StackFacts
+from bisect_celery.model import Owner, Request, Revision, Session, StackFacts
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
 from bisect_celery.store.database import Store
 
 SCHEMA = 1
+# What makes a session's folder worth keeping.
+REQUEST = "request.json"
+KEPT = ("trials", "report", REQUEST)
 
 
 @dataclass
@@ -44,6 +51,7 @@ class Room:
     listener: Listener
     folder: Path
     scratch: Path
+    guardian: Guardian
 
     def revision(self, name: str) -> Revision:
         return self.repository.resolve(name)
@@ -80,31 +88,74 @@ def opened(
     """
     home.make()
     identity = session_id or new_id(datetime.datetime.now(datetime.UTC))
-    owner = proc.own(identity)
-    sweep(home)
     folder = home.session_folder(identity)
     scratch = folder / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
-    (scratch / "owner").write_text(owner.label())
-    store = Store.open(home.database)
+    with _claimed(folder, identity) as owner, _guarded(owner, scratch) as guardian:
+        sweep(home)
+        with _scratch(scratch), Store.open(home.database) as store:
+            repository = PrivateRepository.create(folder / "git", open_repository(request.repository))
+            session = Session(id=identity, command=command, request=request, started_at=now())
+            redactor = Redactor(request.secrets)
+            try:
+                yield Room(
+                    session, request, home, store, repository, redactor, cancel, listener, folder, scratch, guardian
+                )
+            finally:
+                repository.close()
+                if not any((folder / name).exists() for name in KEPT):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, identity: str) -> Iterator[Owner]:
+    """This process works on the session, and no other. Raises UserError when another one does."""
+    with (folder / OWNER).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"Session {identity} is running right now.", "Wait for it, or stop it first.") from None
+        owner = proc.own(identity)
+        _say(file, owner.label())
+        yield owner
+        _say(file, "")
+
+
+def _say(file: IO[str], text: str) -> None:
+    file.truncate(0)
+    file.write(text)
+    file.flush()
+
+
+@contextlib.contextmanager
+def _guarded(owner: Owner, scratch: Path) -> Iterator[Guardian]:
+    """Guarded from before there is anything to take down until nothing is left."""
+    guardian = Guardian(owner, scratch)
+    yield guardian
+    guardian.dismiss()
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[None]:
+    """A folder for all that must not be left, temporary files of every library included."""
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary = folder / "tmp"
+    temporary.mkdir(mode=0o700, parents=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(temporary)
     try:
-        repository = PrivateRepository.create(folder / "git", open_repository(request.repository))
-        session = Session(id=identity, command=command, request=request, started_at=now())
-        redactor = Redactor(request.secrets)
-        yield Room(session, request, home, store, repository, redactor, cancel, listener, folder, scratch)
+        yield
     finally:
-        store.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def running(room: Room, *, as_of: str) -> Iterator[Lab]:
-    """Bring the stack up, guarded, with a lab on it; take everything down again, in the opposite order."""
+    """Bring the stack up with a lab on it; take everything down again, in the opposite order."""
     owner = proc.owner()
     assert owner is not None
     stack = stacks.choose(room.request, room.home, owner, room.scratch)
-    guardian = Guardian(owner, room.scratch, containers=stack.facts.name == "container")
+    if stack.facts.name == "container":
+        room.guardian.expect_containers()
     try:
         room.listener(StackTaken(stack.facts, room.session.id))
         stack.start(room.cancel)
@@ -125,7 +176,6 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
             lab.close()
     finally:
         stack.stop()
-        guardian.dismiss()
 
 
 def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 
 from bisect_celery import proc
 from bisect_celery.home import Home
+from bisect_celery.lab.guardian import owner_of, remove_folders
 from bisect_celery.model import Owner
 from bisect_celery.stack import container_sweep
 
@@ -21,11 +21,10 @@ def sweep(home: Home) -> tuple[str, ...]:
     with contextlib.suppress(Exception):  # no engine, no containers
         removed += container_sweep.sweep(_is_dead)
     for scratch in home.sessions.glob("*/scratch"):
-        with contextlib.suppress(OSError):
-            owner_of = Owner.parse((scratch / "owner").read_text())
-            if owner_of is not None and _is_dead(owner_of):
-                shutil.rmtree(scratch, ignore_errors=True)
-                removed.append(f"the scratch folder of session {owner_of.session}")
+        left_by = owner_of(scratch.parent)
+        if left_by is not None and _is_dead(left_by):
+            remove_folders(left_by, scratch)
+            removed.append(f"the scratch folder of session {left_by.session}")
     return tuple(removed)
 
 

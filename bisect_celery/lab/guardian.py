@@ -16,24 +16,31 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.model import Owner
 
-GOODBYE = b"goodbye\n"
+# The file in a session's folder that says who works on it; its lock is held as long.
+OWNER = "owner"
+GOODBYE = b"goodbye"
+CONTAINERS = b"containers"
 
 
 class Guardian:
-    """The session's side: start it first, dismiss it last."""
+    """The session's side: start it before anything that must not be left, dismiss it last."""
 
-    def __init__(self, owner: Owner, scratch: Path, *, containers: bool) -> None:
-        """`scratch` is the session's temporary folder; `containers`: whether there may be any to remove."""
+    def __init__(self, owner: Owner, scratch: Path) -> None:
+        """`scratch` is the session's temporary folder, which need not be there yet."""
         words = [sys.executable, "-m", "bisect_celery.lab.guardian", owner.label(), str(scratch)]
         environment = proc.clean_environment({"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
         for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "HOME"):
-            if containers and name in os.environ:
+            if name in os.environ:
                 environment[name] = os.environ[name]
-        self._process = proc.start([*words, *(["containers"] if containers else [])], env=environment, stdin=True)
+        self._process = proc.start(words, env=environment, stdin=True)
+
+    def expect_containers(self) -> None:
+        """From now on there may be containers to remove."""
+        self._process.write(CONTAINERS + b"\n")
 
     def dismiss(self) -> None:
         """The session has taken everything down itself."""
-        self._process.write(GOODBYE)
+        self._process.write(GOODBYE + b"\n")
         self._process.close_input()
 
 
@@ -45,16 +52,36 @@ def clean_up(owner: Owner, scratch: Path, containers: bool) -> None:
 
         with contextlib.suppress(Exception):  # the engine may be gone: the next start sweeps
             remove_session(owner)
+    remove_folders(owner, scratch)
+
+
+def remove_folders(owner: Owner, scratch: Path) -> None:
+    """What a dead session left on the disk: `scratch`, and the short folder of its socket, noted in its repository.
+
+    Where another owner has gone on with the session meanwhile, they are that owner's.
+    """
+    from bisect_celery.repo.bisect import remove_noted
+
+    if owner_of(scratch.parent) not in (owner, None):
+        return
+    remove_noted(scratch.parent / "git" / "tmp" / "socket-folder")
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """Who works, or worked last, on the session that is kept in `folder`; None when it came to its end."""
+    with contextlib.suppress(OSError):
+        return Owner.parse((folder / OWNER).read_text())
+    return None
 
 
 def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     owner = Owner.parse(arguments[0])
-    last_words = sys.stdin.buffer.read()
-    if owner is not None and last_words != GOODBYE:
-        clean_up(owner, Path(arguments[1]), "containers" in arguments[2:])
+    said = sys.stdin.buffer.read().split()
+    if owner is not None and GOODBYE not in said:
+        clean_up(owner, Path(arguments[1]), CONTAINERS in said)
 
 
 if __name__ == "__main__":
