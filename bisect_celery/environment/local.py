@@ -25,13 +25,15 @@ _WHO = "import json, sys; print(json.dumps(['%d.%d.%d' % sys.version_info[:3], s
 class LocalRunner:
     """Builds on this machine. `root` keeps environments, resolutions, uv's cache and interpreters.
 
-    `caller` is the environment whose index settings, uv cache and interpreters count (default: this process's).
+    `caller` is the environment whose index settings, uv cache and interpreters count (default: this process's);
+    `scratch` is where builds have their copies of a tree (default: below `root`).
     """
 
-    def __init__(self, root: Path, caller: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, caller: Mapping[str, str] | None = None, scratch: Path | None = None) -> None:
         self._caller = dict(os.environ if caller is None else caller)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = str(root.resolve())
+        self._scratch = scratch or Path(self.root) / "scratch"
         libc = "".join(platform.libc_ver()) or "libc"
         self.platform = f"{sys.platform}-{platform.machine()}-{libc}"
         self._known: dict[str | None, tuple[str, str]] = {}
@@ -39,7 +41,7 @@ class LocalRunner:
     def run(
         self, argv: Sequence[str], *, env: Mapping[str, str], source: Path | None, deadline: float, cancel: Cancel
     ) -> RunResult:
-        scratch = Path(tempfile.mkdtemp(prefix="run-", dir=_made(Path(self.root) / "scratch")))
+        scratch = Path(tempfile.mkdtemp(prefix="run-", dir=_made(self._scratch)))
         try:
             work = scratch / "tree"
             if source is None:
@@ -140,7 +142,7 @@ class LocalRunner:
 
     def _from_uv(self, version: str) -> tuple[str, str] | None:
         """What uv knows of or can fetch. A home of its own, so that it writes nowhere but below our root."""
-        scratch = _made(Path(self.root) / "scratch")
+        scratch = _made(self._scratch)
         env = self._environment({**_proxies(self._caller), "PATH": self._caller.get("PATH", os.defpath)}, scratch)
         for words in (("python", "find", "--no-python-downloads"), ("python", "install", "--no-bin")):
             argv = [*self.uv(), *words, "--quiet", version]

@@ -34,7 +34,8 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
 
 def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:
     node, broker_why = _node(request, scratch)
-    return ProcessStack(node, LocalRunner(home.builds), scratch / "places", f"{why}; {broker_why}")
+    runner = LocalRunner(home.builds, scratch=scratch / "builds")
+    return ProcessStack(node, runner, scratch / "places", f"{why}; {broker_why}")
 
 
 def _node(request: Request, scratch: Path) -> tuple[BrokerNode, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -70,6 +71,7 @@ def search(git: Git, scratch: Path, span: Range, answer: Answer, cancel: Cancel,
     `answer` is called in this thread. If it raises, or `cancel` is set, git is stopped, the bisection's
     state is removed and the exception goes on. Raises InfraError when git or the predicate failed.
     """
+    unlock(git)
     clear(git)
     try:
         _start(git, span)
@@ -105,6 +107,13 @@ def clear(git: Git) -> None:
         git.run("update-ref", "--stdin", input="".join(f"delete {ref}\n" for ref in refs).encode())
     for name in _STATE:
         (git.git_dir / f"BISECT_{name}").unlink(missing_ok=True)
+
+
+def unlock(git: Git) -> None:
+    """Remove the locks of a git that was killed; nobody else may be writing refs here."""
+    assert git.git_dir is not None
+    for lock in (*git.git_dir.glob("*.lock"), *(git.git_dir / "refs").rglob("*.lock")):
+        lock.unlink(missing_ok=True)
 
 
 # --- starting and serving ----------------------------------------------------------------------------
@@ -189,8 +198,9 @@ def _listening(scratch: Path) -> Iterator[tuple[socket.socket, str]]:
     remove_noted(note)
     if len(os.fsencode(folder / "a")) > LONGEST_SOCKET:
         short = next((at for at in (tempfile.gettempdir(), "/tmp") if len(os.fsencode(at)) < 70), "/tmp")
-        folder = Path(tempfile.mkdtemp(prefix="bc-", dir=short))
-        note.write_text(str(folder))
+        folder = Path(short, f"bc-{secrets.token_hex(8)}")
+        note.write_text(str(folder))  # before it is made: who finds the note knows all that there can be
+        folder.mkdir(mode=0o700)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(folder / "a"))
