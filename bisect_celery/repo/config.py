@@ -14,11 +14,12 @@ from bisect_celery.repo.user import UserRepository
 
 _CORE = (
     "autocrlf", "eol", "symlinks", "ignorecase", "filemode", "precomposeunicode", "protecthfs", "protectntfs",
-    "attributesfile", "excludesfile", "checkroundtripencoding", "bigfilethreshold", "sshcommand",
+    "attributesfile", "excludesfile", "checkroundtripencoding", "bigfilethreshold",
 )  # fmt: skip
-_TAKEN = re.compile(
-    rf"core\.(?:{'|'.join(_CORE)})|(?:filter|lfs|remote|url|http|credential)\..*|extensions\.partialclone", re.DOTALL
-)
+_TAKEN = re.compile(rf"core\.(?:{'|'.join(_CORE)})|(?:filter|lfs)\..*", re.DOTALL)
+# What fetching needs, which may hold credentials: taken only where files come from a remote when they are wanted.
+_FETCHING = re.compile(r"core\.sshcommand|(?:remote|url|http|credential)\..*|extensions\.partialclone", re.DOTALL)
+_PROMISED = re.compile(r"extensions\.partialclone|remote\..*\.promisor", re.DOTALL)
 _LOCAL_PATH = re.compile(r"(?!/|~|[^/]*:)")
 
 
@@ -29,11 +30,11 @@ def config_text(user: UserRepository, remotes: bool = True) -> str:
         ("core.filemode", "true"),
         ("gc.auto", "0"),
     ]
-    taken = [(key, value) for key, value in user_settings(user) if _TAKEN.fullmatch(key)]
-    if not remotes:
-        taken = [(key, value) for key, value in taken if not key.startswith(("remote.", "extensions."))]
+    theirs = user_settings(user)
+    fetches = remotes and (any(_PROMISED.fullmatch(key) for key, _ in theirs) or (user.common_dir / "lfs").is_dir())
+    taken = [one for one in theirs if _TAKEN.fullmatch(one[0]) or (fetches and _FETCHING.fullmatch(one[0]))]
     entries += [(key, _absolute(user.root, key, value)) for key, value in taken]
-    extended = user.object_format != "sha1" or any(key == "extensions.partialclone" for key, _ in taken)
+    extended = user.object_format != "sha1" or any(key.startswith("extensions.") for key, _ in taken)
     entries.insert(0, ("core.repositoryformatversion", "1" if extended else "0"))
     if user.object_format != "sha1":
         entries.append(("extensions.objectformat", user.object_format))

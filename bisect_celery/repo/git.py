@@ -117,11 +117,14 @@ class Git:
         deadline: float = DEADLINE,
         cancel: Cancel | None = None,
     ) -> proc.Finished:
-        """Run a git command. Raises what `proc.run` raises; CommandFailed when `check` and the status is not 0."""
-        return proc.run(
+        """Run a git command. Raises InfraError when `check` and the status is not 0, and what `proc.run` raises."""
+        finished = proc.run(
             self.argv(*words), deadline=deadline, cwd=self.folder, env=self.environment(), input=input,
-            check=check, cancel=cancel,
+            check=False, cancel=cancel,
         )  # fmt: skip
+        if check and finished.code != 0:
+            raise failed(finished, f"do `git {' '.join(words)[:200]}`")
+        return finished
 
     def line(self, *words: str) -> str | None:
         """The one line that a command prints, without its end; None when it ends with another status than 0."""

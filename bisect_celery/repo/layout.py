@@ -7,7 +7,6 @@ user's filters (LFS, line ends) as their configuration says.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -16,8 +15,6 @@ from bisect_celery.model import Cancel
 from bisect_celery.repo.git import LONG_DEADLINE, Git, failed
 from bisect_celery.repo.trees import GITLINK, Trees
 from bisect_celery.repo.user import UserRepository, open_git_dir
-
-_making = threading.Lock()
 
 
 class LayoutFailed(Exception):
@@ -32,8 +29,8 @@ class LayoutFailed(Exception):
         self.lines = lines
 
 
-# Opens a private repository for a submodule's: (name of its folder, its repository) -> its trees.
-OpenModule = Callable[[str, UserRepository], Trees]
+# A private repository's trees for a submodule's repository.
+OpenModule = Callable[[UserRepository], Trees]
 
 
 def lay_out(
@@ -48,7 +45,7 @@ def lay_out(
     if any(folder.iterdir()):
         raise InfraError(f"`{folder}` is not empty, so no tree can be laid out in it.")
     _check_out(trees, tree, folder.resolve(), cancel)
-    notes: list[str] = []
+    notes = _pointers_note(trees, tree)
     modules = {path: entry.sha for path, entry in trees.entries(tree).items() if entry.mode == GITLINK}
     names = _module_names(trees, tree) if modules else {}
     for path, commit in sorted(modules.items()):
@@ -56,16 +53,17 @@ def lay_out(
         if module is None:
             notes.append(f"submodule {path}: commit {commit[:10]} is not in this clone (git submodule update --init)")
             continue
-        with _making:
-            inner = open_module(path.replace("%", "%25").replace("/", "%2F"), module)
-        inside = lay_out(inner, f"{commit}^{{tree}}", folder / path, module, _no_deeper(open_module, path), cancel)
+        inside = lay_out(open_module(module), f"{commit}^{{tree}}", folder / path, module, open_module, cancel)
         notes.extend(f"{path}/: {note}" for note in inside)
     return tuple(notes)
 
 
-def _no_deeper(open_module: OpenModule, path: str) -> OpenModule:
-    prefix = path.replace("%", "%25").replace("/", "%2F")
-    return lambda name, module: open_module(f"{prefix}%2F{name}", module)
+def _pointers_note(trees: Trees, tree: str) -> list[str]:
+    """Without git-lfs a checkout holds pointers instead of the files, here as everywhere on this machine."""
+    attributes = trees.read(tree, ".gitattributes") or b""
+    if b"filter=lfs" in attributes and "lfs" not in _filters(trees.git):
+        return ["files kept by Git LFS are pointers only: git-lfs is not set up here (git lfs install)"]
+    return []
 
 
 def _check_out(trees: Trees, tree: str, folder: Path, cancel: Cancel | None) -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +44,8 @@ class PrivateRepository:
         self._git = Git(path, path)
         self._written = path / "written"
         self._asking: PrivateRepository | None = None
+        self._modules: dict[Path, Trees] = {}
+        self._opening = threading.Lock()
         self._trees = Trees(self._git, Git(self._written, self._written), self._scratch)
 
     @classmethod
@@ -258,8 +262,13 @@ class PrivateRepository:
             file.write(content)
         os.replace(file.name, path)
 
-    def _open_module(self, name: str, module: UserRepository) -> Trees:
-        return PrivateRepository.create(self.path / "modules" / name, module)._trees
+    def _open_module(self, module: UserRepository) -> Trees:
+        """The trees of a submodule, in a repository of ours over the user's clone of it."""
+        with self._opening:
+            if module.git_dir not in self._modules:
+                name = hashlib.sha256(os.fsencode(module.git_dir)).hexdigest()[:16]
+                self._modules[module.git_dir] = PrivateRepository.create(self.path / "modules" / name, module)._trees
+            return self._modules[module.git_dir]
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bisect_celery.errors import UserError
 from bisect_celery.model import Revision
-from bisect_celery.repo.git import Git, is_sha
+from bisect_celery.repo.git import Git, is_sha, raw
 from bisect_celery.repo.user import UserRepository
 
 _FORMAT = "--format=tformat:%H%x00%T%x00%P%x00%an%x00%cI%x00%s"
@@ -24,9 +24,14 @@ def read(git: Git, shas: Sequence[str]) -> tuple[Revision, ...]:
     )
     found = {}
     for at in range(0, len(tokens), _FIELDS):
-        sha, tree, parents, author, date, title = tokens[at : at + _FIELDS]
+        sha, tree, parents, author, date, title = (_shown(token) for token in tokens[at : at + _FIELDS])
         found[sha] = Revision(sha, tree, title, author, date, tuple(parents.split()))
     return tuple(found[sha] for sha in shas)
+
+
+def _shown(token: str) -> str:
+    """Old commits hold bytes that are no UTF-8 and do not say so: these are shown, and must be storable."""
+    return raw(token).decode("utf-8", "replace")
 
 
 def name_to_sha(user: UserRepository, name: str) -> str:

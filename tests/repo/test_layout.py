@@ -176,6 +176,28 @@ def test_a_symlink_in_the_way_is_not_followed(made: Made, private: Private, tmp_
     assert ours.revision(sha).tree
 
 
+def test_files_of_lfs_where_it_is_not_set_up_are_noted(made: Made, private: Private, tmp_path: Path) -> None:
+    made.commit(
+        {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "a.bin": "version https://git-lfs...\n"}
+    )
+    (note,) = private(made).layout(made.tree(), tmp_path / "laid")
+    assert "git lfs install" in note
+    made.git("config", "filter.lfs.smudge", "cat")
+    assert private(made).layout(made.tree(), tmp_path / "again") == ()
+
+
+def test_credentials_are_copied_only_where_fetching_needs_them(made: Made, private: Private) -> None:
+    made.commit({"a": "x"})
+    made.git("config", "http.https://example.org/.extraheader", "AUTHORIZATION: canary")
+    made.git("config", "remote.origin.url", "https://user:canary@example.org/x.git")
+    ours = private(made)
+    assert not [path for path in ours.path.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    made.git("config", "remote.origin.promisor", "true")
+    config = private(made).path / "config"
+    assert b"canary" in config.read_bytes()
+    assert config.stat().st_mode & 0o777 == 0o600
+
+
 # --- submodules --------------------------------------------------------------------------------------
 
 

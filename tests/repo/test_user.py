@@ -172,6 +172,14 @@ def test_metadata_is_read_as_it_is(made: Made, private: Private) -> None:
     assert revision.short == revision.sha[:10]
 
 
+def test_a_message_in_no_known_encoding_can_still_be_shown(made: Made, private: Private) -> None:
+    stream = b"commit refs/heads/main\ncommitter J\xfcrg <j@example.org> 1700000000 +0000\ndata 5\ncaf\xe9\n\n"
+    made.git("fast-import", "--quiet", input=stream)
+    revision = private(made).resolve("main")
+    assert (revision.title, revision.author) == ("caf\ufffd", "J\ufffdrg")
+    f"{revision}".encode()
+
+
 def test_parents_of_a_merge(made: Made, private: Private) -> None:
     base = made.commit({"a": "1"})
     made.git("checkout", "-q", "-b", "side")
