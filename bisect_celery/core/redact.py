@@ -13,6 +13,7 @@ import html
 import json
 import re
 import shlex
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -35,6 +36,8 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # every slot's thread may learn, and none may forget what another one learnt meanwhile
+        self._lock = threading.Lock()
         self._secrets: frozenset[str] = frozenset()
         self._forms: list[str] = []
         self._short: re.Pattern[str] | None = None
@@ -42,13 +45,14 @@ class Redactor:
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Know these secrets too from now on: a project's settings are read only when its first trial runs."""
-        fresh = self._secrets | frozenset(secrets)
-        if fresh == self._secrets and self._forms:
-            return
-        self._secrets = fresh
-        known = {form for secret in fresh for form in _spellings(secret) if set(form) - {"*"}}
-        self._forms = sorted({form for secret in known if len(secret) >= SHORTEST for form in _forms(secret)})
-        self._short = _short_rule(sorted(secret for secret in known if 0 < len(secret) < SHORTEST))
+        with self._lock:
+            fresh = self._secrets | frozenset(secrets)
+            if fresh == self._secrets:
+                return
+            known = {form for secret in fresh for form in _spellings(secret) if set(form) - {"*"}}
+            self._forms = sorted({form for secret in known if len(secret) >= SHORTEST for form in _forms(secret)})
+            self._short = _short_rule(sorted(secret for secret in known if 0 < len(secret) < SHORTEST))
+            self._secrets = fresh
 
     def __call__(self, text: str) -> str:
         return _until_stable(text, lambda once: _guess(self._known(once)))

@@ -15,6 +15,7 @@ import math
 import os
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -54,6 +55,22 @@ def encode(value: object) -> Json:
 def decode(kind: type[T], data: Json) -> T:
     """The value of type `kind` that `encode` turned into `data`. Raises CodecError when it does not fit."""
     return typing.cast(T, _decode(kind, data, kind.__name__))
+
+
+def each_text(value: T, change: Callable[[str], str]) -> T:
+    """The same value with every plain text in it changed; enums, paths and bytes stay what they are."""
+    return typing.cast(T, _each_text(value, change))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if type(value) is str:
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_each_text(item, change) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = {name: _each_text(getattr(value, name), change) for name in _hints(type(value))}
+        return dataclasses.replace(value, **changed)
+    return value
 
 
 @functools.cache
@@ -125,7 +142,7 @@ def _decode_float(data: Json, where: str) -> float:
     raise CodecError(f"{where}: expected a number, found {data!r}")
 
 
-def _attempt(make: typing.Callable[[Any], Any], data: Json, where: str) -> Any:
+def _attempt(make: Callable[[Any], Any], data: Json, where: str) -> Any:
     try:
         return make(data)
     except (ValueError, TypeError) as error:

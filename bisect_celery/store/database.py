@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bisect_celery.errors import InfraError, UserError
-from bisect_celery.model import Judged, Judgement, Outcome, Request, Session, Trial
+from bisect_celery.model import Judged, Judgement, Outcome, Redact, Request, Session, Trial
 from bisect_celery.store import codec, schema
 from bisect_celery.store.codec import CodecError, Json
 from bisect_celery.store.faults import translated
@@ -50,10 +50,13 @@ class Store:
     """The database of sessions and trials. One thread uses it: the session's; a reader opens its own.
 
     Every method raises InfraError when the database cannot be read or written; what was written before
-    that stays. What a method wrote is on the disk when it returns.
+    that stays. What a method wrote is on the disk when it returns. `redact` goes over every string of a
+    session that is kept (not of its trials, which are facts), beside the request's own secrets: a report
+    made anew from the store knows no secret that it could look for.
     """
 
     def __init__(self, path: Path, alias: str, keyring: Keyring) -> None:
+        self.redact: Redact = _as_it_is
         self.path = path
         self._alias = alias
         self._keyring = keyring
@@ -152,7 +155,7 @@ class Store:
         left out: it can be tried again.
         """
         with translated(self.path):
-            rows = self._trials().filter(digest=digest, tree=tree_sha, reused=False, schema=SCHEMA)
+            rows = self._trials().filter(digest=_text(digest), tree=_text(tree_sha), reused=False, schema=SCHEMA)
             found = []
             for row in rows.select_related("session").order_by("id"):
                 with contextlib.suppress(CodecError):
@@ -206,13 +209,15 @@ class Store:
             yield
 
     def _columns(self, session: Session) -> dict[str, Any]:
-        private = dataclasses.replace(session, judged=(), request=self._keyring.withhold(session.request))
-        body = cast(dict[str, Any], scrub(codec.encode(private), session.request))
+        clean = scrub(dataclasses.replace(session, judged=()), self.redact)
+        request = dataclasses.replace(clean.request, environment=session.request.environment)
+        private = dataclasses.replace(clean, request=self._keyring.withhold(request))
+        body = cast(dict[str, Any], codec.encode(private))
         return {
             "name": session.id,
             "repository": _text(session.request.repository.absolute()),
-            "started_at": session.started_at,
-            "finished_at": session.finished_at,
+            "started_at": _text(session.started_at),
+            "finished_at": None if session.finished_at is None else _text(session.finished_at),
             "outcome": None if session.outcome is None else str(session.outcome),
             "good": _text(body["request"]["good"]),
             "bad": _text(body["request"]["bad"]),
@@ -229,8 +234,8 @@ class Store:
                 session=session,
                 number=one.trial.number,
                 defaults={
-                    "tree": one.trial.tree.sha,
-                    "digest": one.trial.digest,
+                    "tree": _text(one.trial.tree.sha),
+                    "digest": _text(one.trial.digest),
                     "reused": one.trial.reused is not None,
                     "schema": SCHEMA,
                     "trial": seen,
@@ -322,3 +327,7 @@ class Store:
 def _text(value: object) -> str:
     """A text SQLite takes: names of files and revisions may hold bytes that are no UTF-8."""
     return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _as_it_is(text: str) -> str:
+    return text

@@ -11,18 +11,20 @@ import dataclasses
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from bisect_celery.model import Request
-from bisect_celery.store.codec import Json
+from bisect_celery.model import Redact, Request, Session
+from bisect_celery.store.codec import each_text
 
 KEY_BYTES = 32
 # A NUL cannot be in any environment: whoever passes a withheld value on to a program is stopped at once.
 MARK = "\0withheld:"
 GONE = "***"
+OBJECT_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Shorter ones are in half of all words; what is so short is found by its variable's name.
 SHORTEST = 4
 
@@ -57,9 +59,20 @@ def withheld(value: str) -> bool:
     return value.startswith(MARK)
 
 
-def scrub(data: Json, request: Request) -> Json:
-    """`data` without the secrets of `request`, and without `NAME=value` of its environment, in any string."""
-    return _replace(data, _replacements(request))
+def scrub(session: Session, redact: Redact) -> Session:
+    """The session without its request's secrets and `NAME=value` of its environment in any text.
+
+    What git names and what the session is called stay: a short secret may be in them by chance, and they
+    tell nothing.
+    """
+    replacements = _replacements(session.request)
+
+    def clean(text: str) -> str:
+        if withheld(text) or OBJECT_NAME.fullmatch(text):
+            return text
+        return redact(_replace(text, replacements))
+
+    return dataclasses.replace(each_text(session, clean), id=session.id)
 
 
 def _replacements(request: Request) -> tuple[tuple[str, str], ...]:
@@ -77,16 +90,10 @@ def _replacements(request: Request) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items(), key=lambda item: -len(item[0])))
 
 
-def _replace(data: Json, replacements: Iterable[tuple[str, str]]) -> Json:
-    if isinstance(data, str):
-        for text, instead in replacements:
-            data = data.replace(text, instead)
-        return data
-    if isinstance(data, list):
-        return [_replace(item, replacements) for item in data]
-    if isinstance(data, dict):
-        return {name: _replace(item, replacements) for name, item in data.items()}
-    return data
+def _replace(text: str, replacements: Iterable[tuple[str, str]]) -> str:
+    for part, instead in replacements:
+        text = text.replace(part, instead)
+    return text
 
 
 def _read_or_make(path: Path) -> bytes:

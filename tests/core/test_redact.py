@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -158,6 +159,14 @@ def test_a_secret_url_also_hides_its_password_alone() -> None:
     redact = Redactor(["postgres://app:s3cr%2Ft@db/x"])
     assert redact("connect postgres://app:s3cr%2Ft@db/x") == "connect ***"
     assert redact("password s3cr/t and s3cr%2Ft") == "password *** and ***"
+
+
+def test_threads_that_learn_at_once_forget_nothing() -> None:
+    redact = Redactor(["first-secret"])
+    learnt = [f"secret-{number}-of-settings" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda secret: redact.learn([secret]), learnt))
+    assert redact.exact(" ".join(["first-secret", *learnt])) == " ".join(["***"] * 25)
 
 
 def test_every_line_of_a_key_is_secret() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 import stat
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from sample import judged, session
 
 from bisect_celery.errors import InfraError, UserError
-from bisect_celery.model import Judged, Outcome, Session
+from bisect_celery.model import Atom, AtomKind, Culprit, Edit, Judged, Kind, Outcome, Revision, Session, Symptom
 from bisect_celery.store import Store, withheld
 
 
@@ -202,6 +204,35 @@ def test_no_environment_value_and_no_secret_lies_in_the_files(store: Store, path
             assert private.encode() not in content, file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_what_was_learnt_during_a_session_is_kept_out_of_it_as_well(store: Store) -> None:
+    store.redact = lambda text: text.replace("learnt", "***")
+    store.begin(private_session())
+    symptom = Symptom(Kind.TASK_FAILED, "ValueError", "no learnt here")
+    store.save(dataclasses.replace(private_session(), bad_symptom=symptom))
+    loaded = store.load()
+    assert loaded.bad_symptom == dataclasses.replace(symptom, template="no *** here")
+    assert all(withheld(value) for _, value in loaded.request.environment)
+
+
+@given(secret=st.text("abcdef01WnN=/", min_size=4, max_size=5))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_secret_makes_a_session_unreadable(store: Store, secret: str) -> None:
+    """Not even one that is by chance in a word of ours, in an object's name, or in bytes as they are written."""
+    raw = b64decode(secret.replace("=", "A")[:4])
+    atom = Atom(1, AtomKind.HUNK, "x", "", (), Edit(0, (raw,), ()))
+    revision = Revision("abcdef01" * 5, "abcdef01" * 5, f"x {secret}", "", "", ())
+    request = dataclasses.replace(session().request, secrets=(secret, "confirmed", "hunk", "same"))
+    changes = {"request": request, "outcome": Outcome.CONFIRMED, "culprit": Culprit(revision, (atom,))}
+    with contextlib.suppress(InfraError):
+        store.begin(session())
+    store.save(session(**changes))
+    loaded = store.load("s1")
+    assert loaded.culprit is not None
+    assert loaded.culprit.cause == (atom,)
+    assert loaded.culprit.revision == dataclasses.replace(revision, title="x ***")
+    assert (loaded.outcome, loaded.request.match) == (Outcome.CONFIRMED, request.match)
 
 
 def test_names_come_back_with_marked_values_that_no_program_accepts(store: Store) -> None:
