@@ -54,8 +54,9 @@ class EmbeddedNode:
     kind = "embedded"
     emulated = True
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is its own, made if need be."""
+    def __init__(self, folder: Path, memory_limit: int | None = None) -> None:
+        """`folder` is its own, made if need be. Above `memory_limit` bytes of messages, publishers wait."""
+        self._options = () if memory_limit is None else ("--memory-limit", str(memory_limit))
         self.version = ""
         self.amqp_host = LOOPBACK
         self.amqp_port = 0
@@ -83,8 +84,10 @@ class EmbeddedNode:
         write_private(password, self.admin_password)
         # -P: the current folder is nobody's to import from. The package's own place is said outright, because
         # the tool may run from a checkout.
-        argv = [sys.executable, "-P", "-m", "bisect_celery.stack.embedded", "--announce", str(announcement),
-                "--user", self.admin_user, "--password-file", str(password), "--stdin-lifeline"]  # fmt: skip
+        argv = [
+            sys.executable, "-P", "-m", "bisect_celery.stack.embedded", "--announce", str(announcement),
+            "--user", self.admin_user, "--password-file", str(password), "--stdin-lifeline", *self._options,
+        ]  # fmt: skip
         env = proc.clean_environment({"PYTHONPATH": str(_PACKAGE_ROOT)})
         with self.log.open("wb") as log:
             process = self._process = proc.start(

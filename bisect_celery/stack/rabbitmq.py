@@ -118,9 +118,11 @@ class RabbitNode:
                 return
             except BaseException as error:
                 self.stop()
-                taken = isinstance(error, InfraError) and _PORT_TAKEN.search(error.message) is not None
-                if not taken or attempt == _ATTEMPTS:
+                if attempt == _ATTEMPTS or not isinstance(error, InfraError) or not self._missed_a_port():
                     raise
+
+    def _missed_a_port(self) -> bool:
+        return _PORT_TAKEN.search(last_lines(self.log, count=1000)) is not None
 
     def stop(self) -> None:
         while self._processes:  # the server first: it would start an epmd daemon if it missed ours

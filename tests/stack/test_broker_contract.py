@@ -60,7 +60,7 @@ def drain(connection: amqp.Connection, seconds: float) -> None:
     try:
         while True:
             connection.drain_events(timeout=seconds)
-    except (TimeoutError, socket.timeout):
+    except TimeoutError:
         pass
 
 
@@ -106,8 +106,7 @@ def test_deleting_the_namespace_closes_its_connections(namespace: Namespace) -> 
     connection = namespace.connect()
     namespace.management.delete_namespace(namespace.vhost)
     with pytest.raises((ConnectionError, ConnectionResetError, BrokenPipeError)):  # or whatever the race leaves
-        while True:
-            connection.drain_events(timeout=10)
+        drain(connection, 10)
 
 
 def test_a_silent_client_is_dropped_and_loses_its_messages(namespace: Namespace) -> None:
@@ -790,7 +789,6 @@ def test_reusing_a_consumer_tag_closes_the_connection(namespace: Namespace) -> N
     channel.basic_consume("q", "same")
     with pytest.raises(NotAllowed, match="attempt to reuse consumer tag 'same'"):
         channel.basic_consume("q", "same")
-        channel.connection.drain_events(timeout=10)
 
 
 def test_prefetch_by_size_is_not_implemented(namespace: Namespace) -> None:
