@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect_celery.environment.build import build
 from bisect_celery.environment.dependencies import Dependencies, Kind
-from bisect_celery.environment.facade import detect_dependencies, source_roots, wanted_python
+from bisect_celery.environment.facade import choose_python, detect_dependencies, source_roots, wanted_python
 from bisect_celery.environment.local import LocalRunner
 from bisect_celery.environment.resolve import EnvironmentFailed
 
@@ -14,6 +14,7 @@ __all__ = [
     "Kind",
     "LocalRunner",
     "build",
+    "choose_python",
     "detect_dependencies",
     "source_roots",
     "wanted_python",

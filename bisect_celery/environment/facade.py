@@ -7,6 +7,7 @@ from pathlib import Path
 from bisect_celery.environment import dependencies, interpreter, sources
 from bisect_celery.environment.requirements import read_chain
 from bisect_celery.environment.tree import Folder
+from bisect_celery.model import Runner
 
 
 def detect_dependencies(layout: Path, *, subfolder: str = "") -> dependencies.Dependencies | None:
@@ -18,6 +19,14 @@ def wanted_python(layout: Path, subfolder: str = "") -> tuple[str | None, str]:
     """(version or range, the file that says so) of the Python the project wants; (None, "") when nothing does."""
     wanted = interpreter.wanted_python(Folder(layout), subfolder)
     return (wanted.version, wanted.source) if wanted is not None else (None, "")
+
+
+def choose_python(layout: Path, subfolder: str, runner: Runner) -> tuple[str, str, str]:
+    """(path, full version, who said so) of the interpreter for a project whose user chose none.
+
+    A session asks once, at its bad end, and keeps the answer (DESIGN 15). Raises UserError when nothing fits.
+    """
+    return interpreter.choose_python(Folder(layout), subfolder, runner)
 
 
 def source_roots(layout: Path, subfolder: str = "") -> tuple[str, ...]:

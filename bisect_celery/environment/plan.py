@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bisect_celery.environment import locks, poetry
 from bisect_celery.environment.dependencies import Dependencies, Kind
-from bisect_celery.environment.requirements import find_links, is_local, read_chain
+from bisect_celery.environment.requirements import find_links, is_local, modern, read_chain
 from bisect_celery.environment.tree import Folder, decode, join
 
 WISHES = ".bisect-celery-wishes.txt"
@@ -88,7 +88,7 @@ def _export(folder: Folder, found: Dependencies) -> Plan:
 def _requirements(folder: Folder, found: Dependencies) -> Plan:
     chain = read_chain(folder, found.files[0])
     name = posixpath.relpath(found.files[0], found.folder or ".")
-    inputs = {path: decode(content).encode() for path, content in _read(folder, chain.files).items()}
+    inputs = {path: modern(decode(content)).encode() for path, content in _read(folder, chain.files).items()}
     words = ["pip", "compile", name, *_best_match(chain.options)]
     if "--pre" in chain.lines:
         words.append("--prerelease=allow")

@@ -18,6 +18,10 @@ _OPTION = re.compile(
 )
 _NAME = re.compile(r"^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*(?=$|[=<>!~@;,(])")
 _LOCAL = re.compile(r"^(?:-e\s*|--editable(?:\s+|=))?(?P<path>(?:\.{1,2}(?:/[^\s;\[]*)?|file:[^\s;]+))")
+_EDITABLE = re.compile(r"^(?:-e\s*|--editable(?:\s+|=))(?P<path>(?![\w+]+://|[\w+]+\+\w+:)[^\s;\[]+)")
+_CHECKOUT = re.compile(
+    r"^(?:-e\s*|--editable(?:\s+|=))?(?P<url>(?:git|hg|svn|bzr)\+[^\s#]+)#(?P<more>[^\s;]*)(?P<marker>\s*;.*)?$"
+)
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz|tar\.bz2)$", re.I)
 
 
@@ -80,6 +84,25 @@ def logical_lines(text: str) -> Iterator[str]:
             yield kept
 
 
+def modern(text: str) -> str:
+    """The text of a requirements file with pip's older ways to name a checkout said in PEP 508's.
+
+    `-e git+https://host/x.git@ref#egg=x` becomes `x @ git+https://host/x.git@ref`: uv takes no editable checkouts.
+    """
+    return "".join(_modern_line(line) for line in text.splitlines(keepends=True))
+
+
+def _modern_line(line: str) -> str:
+    match = _CHECKOUT.match(line.strip())
+    if match is None:
+        return line
+    parts = dict(part.partition("=")[::2] for part in match["more"].split("&"))
+    if "egg" not in parts:
+        return line
+    where = f"#subdirectory={parts['subdirectory']}" if "subdirectory" in parts else ""
+    return f"{parts['egg']} @ {match['url']}{where}{match['marker'] or ''}\n"
+
+
 def name_of(line: str) -> str | None:
     """The normalised name (PEP 503) that a requirement line begins with, None for options and bare paths."""
     match = _NAME.match(line)
@@ -97,7 +120,7 @@ def is_local(line: str) -> bool:
 def local_path(line: str) -> str | None:
     """The path of a requirement that is a folder or file beside us (`-e .`, `./x.whl`, `n @ file:///x`), or None."""
     direct = re.match(r"^[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@\s*(?P<path>(?:file:|\.{1,2}/)[^\s;]+)", line)
-    match = direct or _LOCAL.match(line)
+    match = direct or _LOCAL.match(line) or _EDITABLE.match(line)
     if match is None or line.startswith("..."):
         return None
     return re.sub(r"^file:(?://)?", "", match["path"])

@@ -31,7 +31,7 @@ def _roots(folder: Folder, project: str) -> Iterator[str]:
     table = folder.toml(join(project, "pyproject.toml"))
     for where in (*_setuptools(table), *_poetry(table), *_setup_files(folder, project), *_other(table)):
         yield join(project, where)
-    packaged = any(folder.read(join(project, name)) for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+    packaged = any(folder.read(join(project, name)) is not None for name in ("pyproject.toml", "setup.py", "setup.cfg"))
     if packaged and _holds_packages(folder, join(project, "src")):
         yield join(project, "src")
 

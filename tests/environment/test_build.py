@@ -89,6 +89,22 @@ def build_wheel(*args, **kwargs):
 """
 
 
+EXTRA = '[project]\nname = "extra"\nversion = "1.0"\n[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+EXTRA += 'backend-path = ["."]\n'
+EXTRA_BACKEND = """
+import zipfile
+def build_wheel(folder, *args, **kwargs):
+    name = "extra-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(folder + "/" + name, "w") as archive:
+        archive.writestr("extra.py", "")
+        info = "extra-1.0.dist-info/"
+        archive.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: extra\\nVersion: 1.0\\n")
+        archive.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(info + "RECORD", "")
+    return name
+"""
+
+
 def test_requirements_that_a_backend_computes_from_any_file(built: Builder) -> None:
     files = {
         "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\ndynamic = ["dependencies"]\n'
@@ -162,6 +178,18 @@ def test_an_index_without_upload_dates_is_asked_without_a_date(built: Builder, i
         name: [(file, content, None) for file, content, _ in files] for name, files in index.packages.items()
     }
     assert versions(built({"requirements.txt": "celery\n"}))["celery"] == "2.0"
+
+
+def test_a_checkout_as_old_pip_names_it(built: Builder, tmp_path: Path) -> None:
+    repository = lay(tmp_path / "extra", {"pyproject.toml": EXTRA, "backend.py": EXTRA_BACKEND})
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "x"],
+    ):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    environment = built({"requirements.txt": f"celery\n-e git+file://{repository}#egg=extra\n"})
+    assert versions(environment)["extra"] == "1.0"
 
 
 # --- the project's failures are facts about the tree -------------------------------------------------

@@ -1,0 +1,84 @@
+"""Where things are kept: the XDG directories, ours alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from bisect_celery.errors import InfraError
+from bisect_celery.home import Home, folder_size, private_folder
+
+
+def test_xdg(tmp_path: Path) -> None:
+    plain = Home({"HOME": str(tmp_path)})
+    assert plain.state == tmp_path / ".local/state/bisect-celery"
+    assert plain.cache == tmp_path / ".cache/bisect-celery"
+    said = Home({"HOME": "/h", "XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "relative", "XDG_RUNTIME_DIR": "/r"})
+    assert (said.state, said.runtime) == (Path("/s/bisect-celery"), Path("/r/bisect-celery"))
+    assert said.cache == Path("/h/.cache/bisect-celery")
+
+
+def test_one_variable_overrides_all(tmp_path: Path) -> None:
+    home = Home({"BISECT_CELERY_HOME": str(tmp_path / "own"), "XDG_STATE_HOME": "/s"})
+    assert {home.state.parent, home.cache.parent} == {tmp_path / "own"}
+
+
+def test_everything_is_ours_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        home = Home({"BISECT_CELERY_HOME": str(tmp_path / "own")}).make()
+        home.session_folder("s1")
+    finally:
+        os.umask(before)
+    for path in (home.state, home.cache, home.sessions, home.sessions / "s1", home.repositories):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    home.state.chmod(0o755)
+    home.make()
+    assert stat.S_IMODE(home.state.stat().st_mode) == 0o700
+
+
+def test_a_socket_fits_however_deep_home_is(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    home = Home({"BISECT_CELERY_HOME": str(deep)})
+    path = home.socket("20260101-120000-abcd-a-very-long-session-name-indeed")
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+        assert Home({"BISECT_CELERY_HOME": str(deep)}).runtime == home.runtime
+        assert stat.S_IMODE(home.runtime.stat().st_mode) == 0o700
+    finally:
+        path.unlink(missing_ok=True)
+        home.runtime.rmdir()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
+def test_what_is_no_session(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a session id"):
+        Home({"BISECT_CELERY_HOME": str(tmp_path)}).session_folder(name)
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InfraError, match=r"cannot be made|not a folder"):
+            private_folder(path)
+
+
+def test_what_is_kept_and_how_big(tmp_path: Path) -> None:
+    home = Home({"BISECT_CELERY_HOME": str(tmp_path)}).make()
+    (home.session_folder("s1") / "log").write_bytes(b"x" * 100_000)
+    environment = home.builds / "environments" / "abc"
+    environment.mkdir(parents=True)
+    (environment / "a").write_bytes(b"x" * 50_000)
+    os.link(environment / "a", environment / "b")
+    (home.builds / "cache").mkdir()
+    kept = {(one.kind, one.name): one.size for one in home.kept()}
+    assert set(kept) == {("session", "s1"), ("environment", "abc"), ("cache", "cache")}
+    assert 100_000 <= kept["session", "s1"] < 150_000
+    assert 50_000 <= kept["environment", "abc"] < 90_000
+    assert home.size() >= kept["session", "s1"] + kept["environment", "abc"]
+    assert folder_size(tmp_path / "nothing") == 0
