@@ -1,7 +1,7 @@
 """The harness as sender: puts a message on a queue itself, so that only the worker is under test (`--send harness`).
 
-The message formats are those of Celery's own protocol pages ("Message Protocol", versions 1 and 2): version 2 kills
-Celery 2.5, version 1 is understood by every worker before 3.1.25 (DESIGN 12).
+Celery itself makes the messages: protocol 2 kills a worker of 2.5, and 1 is understood by all before 3.1.25
+(DESIGN 12).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import amqp
+from celery import Celery
 from kombu.connection import Connection
 from kombu.messaging import Producer
 
@@ -27,26 +28,10 @@ def protocol_of(celery: str | None) -> int:
     return 1 if numbers and numbers < FIRST_WITH_VERSION_2 else 2
 
 
-def message(
-    protocol: int, task: str, id: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """(body, headers) of one task message."""
-    if protocol == 1:
-        return {"task": task, "id": id, "args": list(args), "kwargs": dict(kwargs), "retries": 0}, {}
-    headers = {
-        "lang": "py",
-        "task": task,
-        "id": id,
-        "root_id": id,
-        "parent_id": None,
-        "group": None,
-        "retries": 0,
-        "argsrepr": "…",
-        "kwargsrepr": "…",
-        "origin": "bisect-celery",
-    }
-    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    return [list(args), dict(kwargs), embed], headers
+def _message(protocol: int, task: str, id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """One task message as Celery itself would make it: headers, properties, body."""
+    app = Celery("bisect-celery", set_as_current=False)
+    return app.amqp.task_protocols[protocol](id, task, list(args), dict(kwargs))
 
 
 def publish(url: str, queue: str, task: str, ids: Iterable[str], *, args: str, kwargs: str, celery: str | None) -> None:
@@ -64,9 +49,9 @@ def publish(url: str, queue: str, task: str, ids: Iterable[str], *, args: str, k
         with connection:
             producer = Producer(connection.default_channel, serializer="json")
             for identity in ids:
-                body, headers = message(protocol_of(celery), task, identity, json.loads(args), json.loads(kwargs))
+                made = _message(protocol_of(celery), task, identity, json.loads(args), json.loads(kwargs))
                 producer.publish(
-                    body, routing_key=queue, exchange="", headers=headers, correlation_id=identity, delivery_mode=2
+                    made.body, routing_key=queue, exchange="", headers=made.headers, delivery_mode=2, **made.properties
                 )
     except (OSError, amqp.exceptions.AMQPError) as error:
         raise InfraError(f"The broker did not take a probe: {type(error).__name__}.") from error
