@@ -26,6 +26,7 @@ class Hunted:
     bad_parents: tuple[Revision, ...] = ()
     unsure_parents: tuple[Revision, ...] = ()
     merge_base_bad: bool = False
+    outside_paths: bool = False
     log: str = ""
     doubts: tuple[str, ...] = ()
 
@@ -57,7 +58,14 @@ class Hunt:
         )
         skipped = tuple(Skipped(revision, self._reason(revision)) for revision in found.skipped)
         if found.merge_base_bad or found.first_bad is None:
-            return Hunted(None, found.candidates, skipped, merge_base_bad=found.merge_base_bad, log=found.log)
+            return Hunted(
+                None,
+                found.candidates,
+                skipped,
+                merge_base_bad=found.merge_base_bad,
+                outside_paths=found.outside_paths,
+                log=found.log,
+            )
         culprit = found.first_bad
         doubts = self._confirm_stuck(culprit)
         if doubts:

@@ -208,9 +208,14 @@ class Investigation:
         elif hunted.candidates or hunted.unsure_parents:
             candidates = hunted.candidates or tuple(filter(None, (hunted.culprit, *hunted.unsure_parents)))
             names = ", ".join(candidate.short for candidate in candidates)
+            told = f"It is one of {names}; the others could not be judged."
+            if hunted.outside_paths:
+                told = (
+                    f"It came with a commit that touches none of {' '.join(self._room.request.paths)}: one of {names}."
+                )
             self._end(
                 Outcome.CANDIDATES,
-                hunted.doubts[0] if hunted.doubts else f"It is one of {names}; the others could not be judged.",
+                hunted.doubts[0] if hunted.doubts else told,
                 candidates=candidates,
                 advice=self._skip_advice(),
             )
