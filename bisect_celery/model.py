@@ -390,6 +390,11 @@ class Outcome(enum.StrEnum):
     INFRA = "infra"
     INTERRUPTED = "interrupted"
 
+    @property
+    def resumable(self) -> bool:
+        """Whether more time, or a mended machine, could bring it further."""
+        return self in (Outcome.COMMIT_ONLY, Outcome.CANDIDATES, Outcome.INFRA, Outcome.INTERRUPTED)
+
 
 @dataclass(frozen=True)
 class Tally:

@@ -96,6 +96,7 @@ def opened(
             repository = PrivateRepository.create(folder / "git", open_repository(request.repository))
             session = Session(id=identity, command=command, request=request, started_at=now())
             redactor = Redactor(request.secrets)
+            store.redact = redactor.exact
             try:
                 yield Room(
                     session, request, home, store, repository, redactor, cancel, listener, folder, scratch, guardian

@@ -185,8 +185,8 @@ def collect(value, found, named):
     elif isinstance(value, (list, tuple)):
         for inner in value:
             collect(inner, found, named)
-    elif named and isinstance(value, str) and len(value) >= 6:
-        found.add(value)
+    elif named and isinstance(value, str) and len(value) >= 6 and not (value.isalpha() and len(value) < 12):
+        found.add(value)  # a short plain word is in too many other texts to be taken out of them
 
 
 def task_facts(app, name):

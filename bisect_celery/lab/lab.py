@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.redact import Redactor
@@ -22,6 +23,7 @@ from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
 from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
+from bisect_celery.store.codec import each_text
 
 Looks = Callable[[Observation], bool]
 Says = Callable[[str], None]
@@ -93,6 +95,8 @@ class Lab:
             observation = Observation(until=time.monotonic() - began, failure=failure, ended="failure")
         finally:
             self._redact_files(artifacts)
+        # Redacted before anybody judges: a stored fact and a fresh one must read the same.
+        observation = each_text(observation, self._redactor.exact)
         return Made(observation, round(time.monotonic() - began, 2), artifacts)
 
     def _watch(self, order: Order, plan: Plan, layout: Path, environment: Environment, artifacts: Path) -> Observation:
@@ -101,6 +105,7 @@ class Lab:
 
     def _watcher(self, place: Place, order: Order, plan: Plan, environment: Environment) -> Watch:
         self._says("probing")
+        self._redactor.learn(filter(None, (urlsplit(place.broker_url).password,)))
         return Watch(
             place,
             plan,

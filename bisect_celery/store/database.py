@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The number of what the JSON columns mean. Raise it when a field changes its meaning: older facts are
 # then still shown in reports, but no longer reused.
 SCHEMA = 1
-RESUMABLE = (Outcome.INFRA, Outcome.INTERRUPTED)
+RESUMABLE = tuple(outcome for outcome in Outcome if outcome.resumable)
 LISTED = 5
 NOTES_KEPT = 200
 T = TypeVar("T")
