@@ -13,13 +13,11 @@ from bisect_celery.errors import UserError
 from bisect_celery.flow.sweep import sweep
 from bisect_celery.home import Home, Kept
 from bisect_celery.lab.guardian import owner_of
-from bisect_celery.model import Outcome, Session
+from bisect_celery.model import Session
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import build
 from bisect_celery.report.model import Report
 from bisect_celery.store.database import Store
-
-RESUMABLE = frozenset({None, Outcome.INFRA, Outcome.INTERRUPTED, Outcome.CANDIDATES, Outcome.COMMIT_ONLY})
 
 
 def report_of(session_id: str | None, folder: Path, home: Home) -> tuple[Session, Report]:
@@ -46,7 +44,7 @@ def resumable(session_id: str | None, folder: Path, home: Home) -> Session:
                 raise UserError("No session of this repository waits to go on.", "`bisect-celery run GOOD BAD`")
             session_id = waiting[0].id
         session = store.load(session_id)
-    if session.outcome not in RESUMABLE:
+    if session.outcome is not None and not session.outcome.resumable:
         raise UserError(f"Session {session.id} is over: {session.headline}", f"`bisect-celery report {session.id}`")
     if is_running(home, session.id):
         raise UserError(f"Session {session.id} is running right now.", "Wait for it, or stop it first.")

@@ -274,7 +274,7 @@ class Investigation:
             finished_at=now(),
             not_tested=not_tested(self._room.request, self._room.session),
         )
-        if outcome not in (Outcome.INFRA, Outcome.INTERRUPTED, Outcome.CANDIDATES, Outcome.COMMIT_ONLY):
+        if not outcome.resumable:
             (self._room.folder / REQUEST).unlink(missing_ok=True)
 
     def _report(self) -> Ended:
