@@ -67,15 +67,14 @@ def read(content: bytes) -> Source | None:
     """Read a source; None when it does not parse here.
 
     Mixtures of two versions of a file differ in a few statements, so each statement at the margin is read, and
-    remembered, by itself; where that does not work out (text at the margin inside a string or brackets)
-    the file is read in one.
+    remembered, by itself. Where that does not work out the file is read in one, and that decides.
     """
-    pieces = [_piece(part) for part in _parts(content)]
-    if None in pieces:
-        pieces = [_piece(content)]
-    sound = [piece for piece in pieces if piece is not None]
-    if len(sound) < len(pieces):
-        return None
+    sound = _pieces(content)
+    if sound is None:
+        whole = _piece(content)
+        if whole is None:
+            return None
+        sound = [whole]
     bound = frozenset[str]().union(*(piece.bound for piece in sound))
     used = frozenset[str]().union(*(piece.used for piece in sound))
     imports = [one for piece in sound for one in piece.imports]
@@ -94,8 +93,31 @@ def read(content: bytes) -> Source | None:
 _MARGIN = re.compile(rb"^(?!(?:else|elif|except|finally)\b)[A-Za-z_@]", re.MULTILINE)
 
 
+_LATE = b"from __future__ import annotations\n"  # with it annotations are never looked up: every piece must know
+_SAYS_LATE = re.compile(rb"^from __future__ import [^#\n]*\bannotations\b", re.MULTILINE)
+
+
+def _pieces(content: bytes) -> list[_Piece] | None:
+    """A source read statement by statement; None when some of it does not parse however much is taken together."""
+    parts = _parts(content)
+    late = _SAYS_LATE.search(content) is not None
+    found: list[_Piece] = []
+    at = 0
+    while at < len(parts):
+        count, piece = 0, None
+        while piece is None:  # text at the margin may be inside a string or brackets: take more
+            if at + count >= len(parts):
+                return None
+            count = max(1, 2 * count)
+            part = b"".join(parts[at : at + count])
+            piece = _piece(_LATE + part if late and b"__future__" not in part else part)
+        found.append(piece)
+        at += count
+    return found
+
+
 def _parts(content: bytes) -> list[bytes]:
-    """A source cut before each statement that begins at the margin, decorators kept with what they decorate."""
+    """A source cut before each line that begins at the margin, decorators kept with what they decorate."""
     starts = [0]
     decorated = False
     for match in _MARGIN.finditer(content):
@@ -103,7 +125,7 @@ def _parts(content: bytes) -> list[bytes]:
             starts.append(match.start())
         decorated = match.group() == b"@"
     ends = [*starts[1:], len(content)]
-    return [content[start:end] for start, end in zip(starts, ends, strict=True) if start < end] or [content]
+    return [content[start:end] for start, end in zip(starts, ends, strict=True) if start < end]
 
 
 @lru_cache(maxsize=16384)
@@ -127,10 +149,12 @@ def _names(module: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str]
         scope = todo.pop()
         todo.extend(scope.get_children())
         for symbol in scope.get_symbols():
-            if symbol.is_global():
+            local = symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()
+            # Up to Python 3.12 symtable calls the locals of any function named "top" global as well.
+            if symbol.is_declared_global() or (symbol.is_global() and not local):
                 if symbol.is_referenced():
                     used.add(symbol.get_name())
-                if symbol.is_assigned() or symbol.is_imported():
+                if local:
                     bound.add(symbol.get_name())
     return frozenset(bound), frozenset(used)
 

@@ -141,6 +141,7 @@ def test_hunks_that_only_parse_together_are_hard() -> None:
         "class A:\n    x = 1\n    y = [x for _ in range(3)]\n    def f(self):\n        return __class__\n",
         "values = [n for n in range(3) if (last := n)]\nprint(last)\n",
         "import os as _os\ndel _os\n",
+        "class A:\n    def top(self, where):\n        found = where\n        return self, found\n",
         "from anything import *\nprint(from_there)\n",
         "from pkg.base import *\nprint(inherited)\n",
         "__all__ = ['one', 'base']\none = 1\n",
