@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core import deadline, judge
@@ -27,6 +28,8 @@ from bisect_celery.store.database import Store
 
 OF_SESSION = ("culprit", "parent", "fixed")
 SCRIPT = "send-probe.sh"
+# Seconds of silence after which a worker that looks like the bad end is shown as it stands.
+SOON = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def reproduce(
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:
             plan = plan_of(asked)
-            order = Order("0001-kept", tree, plan, deadline.before(asked.ceiling))
+            order = _order(room, what, tree, plan)
             with lab.kept(order) as (place, environment, seen):
                 rule = judge.symptom(seen, asked.probe.expect)
                 rows = (*place.describe(), ("send again", _script(place, plan, environment)))
@@ -73,6 +76,22 @@ def shell(kept: Kept, program: str) -> None:
     subprocess.call([program], cwd=kept.checkout, env={**kept.environment, "TERM": "xterm"})
 
 
+def _order(room: Room, what: str, tree: Tree, plan: Plan) -> Order:
+    """The trial to keep. What a session saw already is known again sooner."""
+    deadlines = deadline.before(room.request.ceiling)
+    bad = _solved(room.store, room.request.repository).bad_symptom if what in OF_SESSION else None
+    if bad is None:
+        return Order("0001-kept", tree, plan, deadlines)
+    expect = plan.probe.expect
+    return Order(
+        "0001-kept",
+        tree,
+        plan,
+        dataclasses.replace(deadlines, quick=SOON),
+        lambda picture: judge.symptom(picture, expect).symptom.same_failure(bad),
+    )
+
+
 # --- which tree ----------------------------------------------------------------------------------------
 
 
@@ -82,13 +101,21 @@ def _tree(room: Room, what: str) -> tuple[Tree, PrivateRepository | None]:
         return room.repository.working_tree(), None
     if what not in OF_SESSION:
         return as_tree(room.revision(what)), None
-    session = room.store.load(None, room.request.repository)
-    if session.culprit is None:
-        raise UserError(f"Session {session.id} has no culprit to reproduce.", "Name a revision instead.")
+    session = _solved(room.store, room.request.repository)
     theirs = PrivateRepository.create(
         room.home.session_folder(session.id) / "git", open_repository(room.request.repository)
     )
     return _of(session, what, theirs), theirs
+
+
+def _solved(store: Store, repository: Path) -> Session:
+    """The latest session of a repository that named a culprit. Raises UserError when there is none."""
+    for summary in store.sessions():
+        if summary.repository == repository and summary.outcome is not None:
+            session = store.load(summary.id)
+            if session.culprit is not None:
+                return session
+    raise UserError("No session of this repository named a culprit.", "Name a revision instead.")
 
 
 def _of(session: Session, what: str, repository: PrivateRepository) -> Tree:
@@ -110,7 +137,7 @@ def _date(room: Room, what: str) -> str:
     if what == WORKING_TREE:
         return room.revision("HEAD").date
     if what in OF_SESSION:
-        session = room.store.load(None, room.request.repository)
+        session = _solved(room.store, room.request.repository)
         return session.bad.date if session.bad else room.revision("HEAD").date
     return room.revision(what).date
 
@@ -158,7 +185,7 @@ def under_terms_of_last(typed: Typed, home: Home) -> Request:
     Values of variables are never kept: raises UserError naming those that must be given again.
     """
     with Store.open(home.make().database) as store:
-        session = store.load(None, open_repository(typed.folder).root)
+        session = _solved(store, open_repository(typed.folder).root)
     revision = session.culprit.revision.sha if session.culprit else (session.bad.sha if session.bad else "HEAD")
     now = request(dataclasses.replace(typed, good=revision, bad=revision), home)
     given = dict(now.environment)

@@ -138,6 +138,7 @@ class ProcessPlace:
             ("work folder", self.work_dir),
             ("logs", str(self._artifacts)),
             ("broker", self.broker_url),
+            *((one.name, f"process {one.pid}") for one in self._programs if one.alive()),
         )
 
     def stop(self) -> None:
@@ -159,6 +160,7 @@ class ProcessRunning:
                 program.argv, cwd=folder, env=dict(program.env), stdin=program.stdin, stdout=out, stderr=err
             )
         self.pid = self._process.pid
+        self.name = program.name
 
     def write(self, line: str) -> None:
         self._process.write(line.encode() + b"\n")
