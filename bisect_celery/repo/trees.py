@@ -5,6 +5,7 @@ The only module of this room that uses `core`: `core.atoms` decides and splices,
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,44 +121,53 @@ class Trees:
         try:
             entries = self.entries(base) if atoms else {}
             targets = core.plan(entries, atoms)
-            contents = self.blobs(target.sha for target in targets.values() if target and target.edits)
-            files = {path: self._written(target, contents) for path, target in targets.items()}
+            edited = {path: target for path, target in targets.items() if target and target.edits}
+            contents = self.blobs(target.sha for target in edited.values())
+            spliced = [core.splice(contents[target.sha], target.edits) for target in edited.values()]
         except core.Mismatch as error:
             raise InfraError(f"Atoms do not fit the tree {base[:10]}: {error}") from error
+        shas = dict(zip(edited, self._written(spliced), strict=True))
+        files = {path: core.Entry(one.mode, shas.get(path, one.sha)) if one else None for path, one in targets.items()}
         return self._with(base, files)
 
     def _changes(self, old: str, new: str) -> list[core.PathChange]:
         tokens = iter(self.git.tokens("diff-tree", "-r", "-z", "--raw", "--no-abbrev", *_DIFF, *_RENAMES, old, new))
-        changes = []
+        changes: list[tuple[str, str | None, FileChange]] = []
         for token in tokens:
             old_mode, new_mode, old_sha, new_sha, status = token.removeprefix(":").split(" ")
             path = next(tokens)
             moved_to = next(tokens) if status.startswith("R") else None
             before = (old_mode, old_sha) if set(old_mode) != {"0"} else (None, None)
             after = (new_mode, new_sha) if set(new_mode) != {"0"} else (None, None)
-            changes.append(self._change(path, moved_to, FileChange(*before, *after)))
-        return changes
+            changes.append((path, moved_to, FileChange(*before, *after)))
+        contents = self.blobs(sha for _, _, change in changes if _is_edit(change) for sha in _shas(change))
+        return [self._change(*change, contents) for change in changes]
 
-    def _change(self, path: str, moved_to: str | None, change: FileChange) -> core.PathChange:
-        modes = (change.old_mode, change.new_mode)
-        shas = [sha for sha in (change.old_sha, change.new_sha) if sha]
-        if not all(mode in core.REGULAR for mode in modes) or len(set(shas)) < 2:
-            return core.PathChange(path, change, moved_to=moved_to)
-        before, after = (self.blobs(shas)[sha] for sha in shas)
+    def _change(
+        self, path: str, moved_to: str | None, change: FileChange, contents: Mapping[str, bytes]
+    ) -> core.PathChange:
+        whole = core.PathChange(path, change, moved_to=moved_to)
+        if not _is_edit(change):
+            return whole
+        before, after = (contents[sha] for sha in _shas(change))
         if not all(core.splits(name, change, before, after) for name in (path, moved_to or path)):
-            return core.PathChange(path, change, moved_to=moved_to)
-        return core.PathChange(path, change, before, after, self._hunks(*shas), moved_to)
+            return whole
+        return core.PathChange(path, change, before, after, self._hunks(*_shas(change)), moved_to)
 
     def _hunks(self, old: str, new: str) -> tuple[core.Hunk, ...]:
         # Blobs have no path, so no attribute can hide a change; --text takes care of what applies to all paths.
         return core.parse_hunks(self.git.run("diff", *_DIFF, "--text", "-U0", old, new).out)
 
-    def _written(self, target: core.Target | None, contents: Mapping[str, bytes]) -> core.Entry | None:
-        if target is None or not target.edits:
-            return core.Entry(target.mode, target.sha) if target else None
-        content = core.splice(contents[target.sha], target.edits)
-        sha = text(self.writer.run("hash-object", "-w", "--stdin", input=content).out).strip()
-        return core.Entry(target.mode, sha)
+    def _written(self, contents: Sequence[bytes]) -> list[str]:
+        """The blobs with these contents, written to our store by one process."""
+        if not contents:
+            return []
+        with TemporaryDirectory(prefix="blobs-", dir=self.scratch) as folder:
+            for number, content in enumerate(contents):
+                Path(folder, str(number)).write_bytes(content)
+            near = os.path.relpath(folder, self.writer.folder)  # no newline in it, wherever we are
+            names = "".join(f"{near}/{number}\n" for number in range(len(contents)))
+            return self.writer.lines("hash-object", "-w", "--no-filters", "--stdin-paths", input=raw(names))
 
     def _with(self, base: str, files: Mapping[str, core.Entry | None]) -> str:
         """`base` with these paths set or removed. Removals first: of paths that exclude each other git drops one."""
@@ -226,6 +236,15 @@ class Trees:
     def index(self) -> _Index:
         """A context with an empty index of our own; yields git that uses it."""
         return _Index(self)
+
+
+def _is_edit(change: FileChange) -> bool:
+    """Whether a file stays a file and its content changes."""
+    return change.old_mode in core.REGULAR and change.new_mode in core.REGULAR and change.old_sha != change.new_sha
+
+
+def _shas(change: FileChange) -> tuple[str, str]:
+    return change.old_sha or "", change.new_sha or ""
 
 
 class _Index:

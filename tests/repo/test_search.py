@@ -626,13 +626,14 @@ def test_hostile_settings_change_nothing(
 def test_other_hash_and_strange_places(make: Callable[..., Made], private: Private, judge_number: Judging) -> None:
     made = make('a "b" \\c\n#d é', "--object-format=sha256")
     shas = made.numbers(5)
-    ours = private(made)
+    ours = private(made, "ours\n too")
     assert len(shas[0]) == 64
     found = ours.bisect(ours.resolve(shas[0]), ours.resolve("HEAD"), answer=judge_number(ours, 3), cancel=Token())
     assert found.first_bad is not None
     assert found.first_bad.sha == shas[2]
     assert ours.compose(found.first_bad.tree, ()) == found.first_bad.tree
     assert len(ours.atoms(None, ours.revision(shas[0]))) == 1
+    assert len(ours.atoms(ours.revision(shas[0]), ours.revision(shas[1]))) == 1
 
 
 def test_processes_are_gone_after_an_abort(made: Made, private: Private) -> None:
@@ -654,7 +655,7 @@ def test_many_searches_of_one_repository(made: Made, private: Private, judge_num
     shas = made.numbers(16)
     ours = private(made)
     dice = random.Random(7)
-    for _ in range(5):
+    for _ in range(3):
         first_bad = dice.randint(2, 16)
         found = ours.bisect(
             ours.resolve(shas[0]), ours.resolve(shas[15]), answer=judge_number(ours, first_bad), cancel=Token()

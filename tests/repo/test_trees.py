@@ -166,7 +166,7 @@ def assert_atoms(
         assert ours.compose(before, atoms) == oracle(made, before, hunks, chosen, index), (old, new, chosen)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(
     old=st.lists(st.sampled_from(ODD), max_size=12).map(b"".join),
     new=st.lists(st.sampled_from(ODD), max_size=12).map(b"".join),
@@ -176,7 +176,7 @@ def test_any_text(workshop: tuple[Made, PrivateRepository], old: bytes, new: byt
     assert_atoms(workshop, {"a.txt": old, "b": new + b"end\n"}, {"a.txt": new, "b": old + b"end\n"}, pick, finer=False)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(
     old=st.lists(st.sampled_from(PYTHON), max_size=12).map(b"".join),
     new=st.lists(st.sampled_from(PYTHON), max_size=12).map(b"".join),
@@ -208,7 +208,7 @@ def test_long_files_with_many_small_edits(workshop: tuple[Made, PrivateRepositor
 
 
 def both(made: Made, ours: PrivateRepository) -> tuple[Atom, ...]:
-    """The atoms of HEAD; every subset of up to 64 composes, order-free, and none and all are the two ends."""
+    """The atoms of HEAD; every subset of up to 32 composes, order-free, and none and all are the two ends."""
     culprit = ours.resolve("HEAD")
     parent = ours.parents(culprit)[0] if culprit.parents else None
     found = ours.atoms(parent, culprit)
@@ -216,12 +216,12 @@ def both(made: Made, ours: PrivateRepository) -> tuple[Atom, ...]:
     assert ours.compose(base, ()) == base
     assert ours.compose(base, tuple(reversed(found))) == culprit.tree
     seen = set()
-    for bits in range(min(2 ** len(found), 64)):
+    for bits in range(min(2 ** len(found), 32)):
         chosen = [atom for index, atom in enumerate(found) if bits >> index & 1]
         tree = ours.compose(base, chosen)
         assert tree == ours.compose(base, chosen[::-1])
         seen.add(tree)
-    assert len(seen) == min(2 ** len(found), 64), "every subset is a tree of its own"
+    assert len(seen) == min(2 ** len(found), 32), "every subset is a tree of its own"
     return found
 
 
@@ -421,7 +421,7 @@ def test_a_reverse_patch_applies_everywhere(made: Made, private: Private) -> Non
     (parent,) = ours.parents(culprit)
     found = ours.atoms(parent, culprit)
     pick = random.Random(5)
-    for _ in range(12):
+    for _ in range(6):
         kept = [atom for atom in found if pick.random() < 0.5]
         fixed = ours.compose(parent.tree, kept)
         patch = ours.reverse_patch(culprit, fixed)
