@@ -21,13 +21,10 @@ NO_SKIPS = os.environ.get("BISECT_CELERY_NO_SKIPS") == "1"
 
 @functools.cache
 def docker_missing() -> str | None:
-    import docker
+    from bisect_celery.stack.container import available
 
-    try:
-        docker.from_env(timeout=5).ping()
-    except Exception as error:
-        return f"no Docker engine answers ({type(error).__name__})"
-    return None
+    fit, why = available(os.environ)
+    return None if fit else why
 
 
 @functools.cache

@@ -64,21 +64,30 @@ CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
 
 def available(environ: Mapping[str, str]) -> tuple[bool, str]:
     """Whether containers can be had here and now, and why or why not in words. Takes seconds at most."""
+    composition = compose.load(environ)
     try:
         with Engine.connect(ANSWER_DEADLINE) as engine:
-            version = str(engine.info().get("ServerVersion"))
+            answers = f"Docker {engine.info().get('ServerVersion')} answers"
+            if unreachable := _unreachable(engine, composition):
+                return False, f"{answers}, but {unreachable}"
+            images = {service.image: service.name for service in composition.services.values()}
+            absent = [image for image, name in images.items() if _present(engine, name, image, environ) is None]
             with engine.fresh(REGISTRY_DEADLINE) as asking:
-                missing = [
-                    service.image
-                    for service in compose.load(environ).services.values()
-                    if _present(engine, service.name, service.image, environ) is None
-                    and not asking.obtainable(service.image)
-                ]
+                for image in absent:
+                    if not asking.obtainable(image):
+                        return False, f"{answers}, but the image {image} is not there and no registry offers it"
     except InfraError:
         return False, "no container engine answers"
-    if missing:
-        return False, f"Docker {version} answers, but the image {missing[0]} is not there and no registry offers it"
-    return True, f"Docker {version} answers"
+    return True, answers
+
+
+def _unreachable(engine: Engine, composition: Composition) -> str:
+    """Why we could not reach the broker's ports, "" if we can."""
+    machine = engine.elsewhere()
+    loopback = any(port.address.startswith("127.") for port in composition.services[_BROKER].ports)
+    if not machine or not loopback:
+        return ""
+    return f"it is on {machine}, and the broker's ports would be published there only (BISECT_CELERY_PUBLISH)"
 
 
 def _present(engine: Engine, service: str, image: str, environ: Mapping[str, str]) -> str | None:
@@ -111,6 +120,11 @@ class ContainerStack:
         self._names = {name: f"{self._prefix}-{name}" for name in self._composition.networks}
         self._names |= {name: fixed for name, fixed in self._composition.volumes.items() if fixed}
         self._engine = Engine.connect()
+        if unreachable := _unreachable(self._engine, self._composition):
+            raise InfraError(
+                f"The container engine cannot be used: {unreachable}.",
+                "BISECT_CELERY_PUBLISH=ADDRESS names an address of that machine to publish them on.",
+            )
         info = self._engine.info()
         self._version = str(info.get("ServerVersion"))
         self._cpus = float(info.get("NCPU") or 0)

@@ -8,10 +8,12 @@ moment, so that a sweep finds it whenever we die.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import docker.errors
@@ -29,6 +31,7 @@ SESSION_LABEL = "bisect-celery.session"
 ROLE_LABEL = "bisect-celery.role"
 
 CALL_DEADLINE = 60.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 IMAGE_HINT = (
     "Set BISECT_CELERY_RABBITMQ_IMAGE and BISECT_CELERY_WORKER_IMAGE to images that the engine has, "
     "or make stand-ins with `sudo scripts/build-images`; `--stack process` needs no container."
@@ -119,6 +122,14 @@ class Engine:
         with told("describe itself"):
             found: Mapping[str, Any] = self.api.info()
             return found
+
+    def elsewhere(self) -> str:
+        """The name of the machine that the engine runs on, "" when its published ports are this machine's."""
+        url = str(self.api.base_url)
+        if url.startswith("http+docker://ssh"):
+            return urlsplit(os.environ.get("DOCKER_HOST", "")).hostname or "another machine"
+        host = urlsplit(url).hostname or ""
+        return host if url.startswith("http") and not url.startswith("http+") and host not in _LOOPBACK else ""
 
     # --- images
 
@@ -317,12 +328,14 @@ class Engine:
                 return None
 
     def published(self, container: str, port: int) -> tuple[str, int]:
-        """Where on the engine's machine a port of a running container is published."""
+        """Where we reach a published port of a running container."""
         found = self.inspect(container) or {}
         bindings = (found.get("NetworkSettings", {}).get("Ports") or {}).get(f"{port}/tcp") or []
         if not bindings:
             raise InfraError(f"The container engine did not publish port {port} of the broker.", _ENGINE_HINT)
-        return str(bindings[0]["HostIp"]), int(bindings[0]["HostPort"])
+        address = str(bindings[0]["HostIp"])
+        anywhere = address in ("", "0.0.0.0", "::")
+        return (self.elsewhere() or "127.0.0.1") if anywhere else address, int(bindings[0]["HostPort"])
 
     def address(self, container: str, network: str) -> str:
         """The address of a running container on a network."""

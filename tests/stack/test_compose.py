@@ -43,6 +43,8 @@ def test_our_own_file_gives_workers_no_way_out() -> None:
 def test_our_own_file_publishes_the_broker_to_this_machine_only() -> None:
     ports = load({}).services["rabbitmq"].ports
     assert ports == (Port("127.0.0.1", 5672), Port("127.0.0.1", 15672))
+    elsewhere = load({"BISECT_CELERY_PUBLISH": "10.1.2.3"}).services["rabbitmq"].ports
+    assert elsewhere == (Port("10.1.2.3", 5672), Port("10.1.2.3", 15672))
 
 
 def test_images_are_chosen_by_the_environment() -> None:

@@ -24,7 +24,7 @@ from bisect_celery.errors import Cancelled, InfraError, UserError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Owner, Place, Program, Running
 from bisect_celery.stack import container_sweep
-from bisect_celery.stack.container import STAND_INS, ContainerStack, available
+from bisect_celery.stack.container import ContainerStack, available
 from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
 from bisect_celery.stack.container_runner import builder_environment
 
@@ -37,14 +37,9 @@ START = 90.0
 
 
 def environ() -> dict[str, str]:
-    """This process's environment, with the stand-ins unless other images were chosen, and a small worker."""
-    chosen = {
-        "BISECT_CELERY_RABBITMQ_IMAGE": STAND_INS["rabbitmq"],
-        "BISECT_CELERY_WORKER_IMAGE": STAND_INS["worker"],
-        "BISECT_CELERY_WORKER_MEMORY": "256m",
-        "BISECT_CELERY_ENVIRONMENTS_VOLUME": VOLUME,
-    }
-    return {**chosen, **os.environ, "BISECT_CELERY_WORKER_MEMORY": "256m", "UV_INDEX_CANARY_PASSWORD": CANARY}
+    """This process's environment, with small workers, a volume of the tests' own, and a secret for builds only."""
+    ours = {"BISECT_CELERY_WORKER_MEMORY": "256m", "BISECT_CELERY_ENVIRONMENTS_VOLUME": VOLUME}
+    return {**os.environ, **ours, "UV_INDEX_CANARY_PASSWORD": CANARY}
 
 
 def authorities() -> Path | None:
@@ -615,6 +610,14 @@ def test_without_an_engine_it_is_said_and_sweeping_is_harmless(monkeypatch: pyte
     assert container_sweep.sweep(lambda owner: True) == []
     with pytest.raises(InfraError, match="does not answer"):
         ContainerStack(owner=owner_now("none"), state=tmp_path, environ=environ(), why="")
+
+
+def test_an_engine_on_another_machine_is_refused_unless_its_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "elsewhere", lambda self: "build.example")
+    fit, why = available(environ())
+    assert not fit
+    assert "build.example" in why
+    assert available({**environ(), "BISECT_CELERY_PUBLISH": "0.0.0.0"})[0]
 
 
 def test_a_missing_image_is_said_with_what_to_do(tmp_path: Path) -> None:
