@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
+INTERRUPTED = 130
 # Celery, kombu and Django read these at import or at any later time: with CELERY_BROKER_URL exported,
 # `Celery(broker=ours)` publishes to theirs.
 DROPPED = ("CELERY", "DJANGO_", "PYTHON")
@@ -23,10 +25,20 @@ def scrub() -> dict[str, str]:
 
 def main() -> None:
     """Run the command line and exit with its status: 0, 1 (a crash of ours), 2, 3, 4, 5 or 130."""
-    caller = scrub()
-    from bisect_celery.cli.app import run
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's
+                signal.signal(number, signal.default_int_handler)
+        caller = scrub()
+        from bisect_celery.cli.app import run
 
-    sys.exit(run(sys.argv[1:], caller))
+        status = run(sys.argv[1:], caller)
+    except KeyboardInterrupt:  # while we were still importing
+        status = INTERRUPTED
+    # CPython remembers an interrupt that came inside an exec() (a dataclass being made), and would end by SIGINT
+    # instead of with our status; any other exec() makes it forget.
+    exec("")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

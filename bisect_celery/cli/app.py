@@ -69,7 +69,8 @@ def run(words: Sequence[str], caller: Mapping[str, str]) -> int:
         return status
     if status == 0 and context.verdict is not None:
         return context.verdict
-    return status + ABOVE_GIT
+    # an exit status has eight bits: 130 and 128 would come out as 2, which is "bad" to git
+    return status if status >= ABOVE_GIT else status + ABOVE_GIT
 
 
 def _typed(words: list[str], context: Context) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from rich.console import Console
 from bisect_celery.lab.cancel import Token
 
 T = TypeVar("T")
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def in_session_thread(work: Callable[[], T], cancel: Token, console: Console) -> T:
@@ -27,11 +29,14 @@ def in_session_thread(work: Callable[[], T], cancel: Token, console: Console) ->
             errors.append(error)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if not cancel.is_set():
-            console.print("Stopping: taking everything down …", style="yellow")
+        first = not cancel.is_set()
         cancel.set()
+        if first:
+            with contextlib.suppress(OSError):  # the terminal may be what went away
+                console.print("Stopping: taking everything down …", style="yellow")
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's
+    previous = {number: signal.signal(number, stop) for number in heard}
     thread = threading.Thread(target=session, name="session")
     thread.start()
     try:
