@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bisect_celery.core import names
+from bisect_celery.core.atoms import Entry, plan, splice
 from bisect_celery.core.edges import transitive, turned
 from bisect_celery.core.isolate import Atoms, Static
 from bisect_celery.core.modules import SUFFIX, Content, Modules, overlay, stem
@@ -86,6 +87,24 @@ def requirements(atoms: Sequence[Atom], parent: Mapping[str, bytes], compose: Co
         gone = turned(transitive(reader.numbers, hard, soft))
         removal = {a: reader.repair(gone[a] | {a}, reader.remove) for a in reader.numbers}
     return Requirements(hard, soft, removal, reader.static, reader.problems)
+
+
+def composer(atoms: Sequence[Atom], entries: Mapping[str, Entry], blobs: Mapping[str, bytes]) -> Compose:
+    """A `compose` that asks nobody: for hundreds of sets that are only read, never tried.
+
+    `entries` are the parent's entries of the touched paths, `blobs` the contents of every blob that they or the
+    atoms' whole-file changes name; what is not there (a submodule) counts as no file.
+    """
+    by_number = {atom.number: atom for atom in atoms}
+
+    def compose(applied: Atoms) -> dict[str, bytes | None]:
+        targets = plan(entries, [by_number[number] for number in sorted(applied)])
+        return {
+            path: splice(blobs[target.sha], target.edits) if target and target.sha in blobs else None
+            for path, target in targets.items()
+        }
+
+    return compose
 
 
 class _Reader:

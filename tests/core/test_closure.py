@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 from commits import Commit, commit
 
-from bisect_celery.core.closure import Requirements, requirements
+from bisect_celery.core.atoms import Entry
+from bisect_celery.core.closure import Requirements, composer, requirements
 from bisect_celery.core.isolate import Static
 
 
@@ -215,3 +217,19 @@ def test_what_is_wrong_at_an_end_already_does_not_count() -> None:
     )
     found = read(made)
     assert {found.static(frozenset([a])) for a in found.hard} == {Static.CLEAN}
+
+
+def test_composing_in_memory() -> None:
+    made = commit(
+        {"a.py": f"import os\n{FAR}x = 1\n", "gone.py": "y = 1\n", "kept.py": "z = 1\n"},
+        {"a.py": f"{FAR}x = 2\n{FAR}", "fresh.py": "y = 2\n", "kept.py": "z = 1\n"},
+    )
+    contents = [*made.parent.values(), *made.culprit.values()]
+    entries = {path: Entry("100644", str(hash(made.parent[path]))) for path in ("a.py", "gone.py")}
+    compose = composer(made.atoms, entries, {str(hash(content)): content for content in contents})
+    numbers = [atom.number for atom in made.atoms]
+    assert compose(frozenset()) == {}
+    assert compose(frozenset(numbers)) == {path: made.culprit.get(path) for path in ("a.py", "fresh.py", "gone.py")}
+    for size in range(len(numbers)):
+        for some in itertools.combinations(numbers, size):
+            assert compose(frozenset(some)) == made.compose(frozenset(some))

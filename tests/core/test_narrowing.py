@@ -160,3 +160,97 @@ def test_the_unused_import_is_found_among_many_changes(tmp_path: Path, slots: in
     assert not result.caveats
     assert Outcome.UNRESOLVED not in trials.outcomes.values()
     assert trials.rounds <= rounds
+
+
+def variant(parent: dict[str, str], culprit: dict[str, str]) -> Commit:
+    """The commit above with other contents for some files; an empty text means no such file there."""
+
+    def merged(base: dict[str, str], other: dict[str, str]) -> dict[str, str]:
+        return {path: text for path, text in {**base, **other}.items() if text or path.endswith("__init__.py")}
+
+    return made(merged(PARENT, parent), merged(CULPRIT, culprit))
+
+
+def changed(base: dict[str, str], path: str, *pairs: tuple[str, str]) -> dict[str, str]:
+    text = base[path]
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    return {path: text}
+
+
+def test_an_import_of_a_name_that_is_gone_comes_back_with_the_name(tmp_path: Path) -> None:
+    """The culprit without the import's removal cannot start: the hunk that deleted the name must go with it."""
+    named = ("import app.tables", "from app.tables import RATES")
+    of = variant(
+        changed(PARENT, "app/worker.py", named),
+        changed(CULPRIT, "app/tables.py", ("RATES = {'a': 1, 'b': 2}", "PRICES = {'a': 1, 'b': 2}")),
+    )
+    result, _ = narrow(of, tmp_path)
+    lost, renamed = of.numbers("-from app.tables import RATES"), of.numbers("+PRICES = {'a': 1, 'b': 2}")
+    assert result.cause == lost
+    assert result.cause_minimal
+    assert result.fix == lost | renamed
+    assert result.fix_minimal
+    assert result.fix_needed == renamed
+    assert any("could not be judged" in caveat for caveat in result.caveats)
+
+
+def test_two_lost_imports_that_only_break_together(tmp_path: Path) -> None:
+    either = {"run.py": "import app.tables\n" + PARENT["run.py"]}
+    of = variant(either, {})
+    result, _ = narrow(of, tmp_path)
+    both = {a.number for a in of.atoms if any("import app.tables" in line for line in a.lines)}
+    assert len(both) == 2
+    assert result.cause == both
+    assert result.fix < both
+    assert (result.cause_minimal, result.fix_minimal, result.needed) == (True, True, frozenset())
+
+
+def test_two_lost_imports_of_which_either_breaks(tmp_path: Path) -> None:
+    more = {"app/more.py": "from app import registry\n\nregistry.LOADED.append('more')\n"}
+    needs_both = ("'tables' in registry.LOADED", "registry.LOADED == ['tables', 'more']")
+    of = variant(
+        {**more, **changed(PARENT, "app/worker.py", needs_both, ("import json", "import app.more\nimport json"))}
+        | changed(PARENT, "run.py", ("from app.worker", "import app.tables\nfrom app.worker")),
+        {**more, **changed(CULPRIT, "app/worker.py", needs_both)},
+    )
+    result, _ = narrow(of, tmp_path)
+    lost = {a.number for a in of.atoms if any("import app.more" in line for line in a.lines)}
+    tables = {a.number for a in of.atoms if any("-import app.tables" in line for line in a.lines)}
+    assert len(tables) == 2
+    assert result.cause in ({*lost}, tables)
+    assert lost <= result.fix
+    assert len(result.fix & tables) == 1
+    assert any("something else" in caveat for caveat in result.caveats)
+
+
+def test_an_import_whose_use_goes_too_is_still_found_alone(tmp_path: Path) -> None:
+    """The use stands in a function that nothing calls, so static reading joins the two and trials part them."""
+    used = ("return legacy(text)", "return legacy(text), app.tables.RATES")
+    of = variant(changed(PARENT, "app/worker.py", used), {})
+    result, trials = narrow(of, tmp_path)
+    assert result.cause == result.fix == of.numbers("-import app.tables")
+    assert result.cause_minimal
+    assert result.fix_minimal
+    assert trials.rounds <= 13
+
+
+def test_a_guilty_new_module_is_found_with_what_loads_it(tmp_path: Path) -> None:
+    of = variant(
+        {},
+        {
+            "app/reset.py": "from app import registry\n\nregistry.LOADED.clear()\n",
+            **changed(
+                CULPRIT,
+                "app/worker.py",
+                ("from app import registry", "import app.tables\nimport app.reset\nfrom app import registry"),
+            ),
+        },
+    )
+    result, _ = narrow(of, tmp_path)
+    module = {a.number for a in of.atoms if a.path == "app/reset.py"}
+    load = {a.number for a in of.atoms if any("+import app.reset" in line for line in a.lines)}
+    assert result.cause == module | load
+    assert result.needed == module
+    assert result.fix == load
