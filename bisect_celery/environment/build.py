@@ -9,13 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery.environment import locks, uv
 from bisect_celery.environment.caller import installation_environment
 from bisect_celery.environment.dependencies import LOOKED_FOR, Dependencies, Kind, detect_dependencies
+from bisect_celery.environment.identity import Identity, identities
 from bisect_celery.environment.interpreter import choose_python
-from bisect_celery.environment.plan import Plan, plan
+from bisect_celery.environment.plan import WISHES, Plan, best_match, plan
 from bisect_celery.environment.requirements import find_links, normalise
 from bisect_celery.environment.resolve import (
     MARKER,
@@ -68,9 +70,27 @@ def build(
         raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, reason)) from None
     say(f"Resolving {found.files[0]}")
     resolved = _with_setuptools(bench, folder, found, resolve(bench, folder, planned))
-    if "celery" not in resolved.names():
+    order = Order(planned, resolved, identities(folder, found, resolved.local))
+    if not order.is_celery and "celery" not in resolved.names():
         raise EnvironmentFailed(_no_celery(planned))
-    return _installed(bench, folder, planned, resolved, say)
+    return _installed(bench, folder, order, say)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to install: the plan it came from, the exact versions, and what the tree itself is called."""
+
+    planned: Plan
+    resolved: Resolved
+    identities: tuple[Identity, ...]
+
+    @property
+    def is_celery(self) -> bool:
+        """Whether the tree is Celery itself: then no package brings it, and none should."""
+        return any(normalise(one.name) == "celery" for one in self.identities)
+
+    def metadata(self) -> dict[str, str]:
+        return {path: text for one in self.identities for path, text in one.files().items()}
 
 
 def _nothing(subfolder: str) -> Failure:
@@ -92,43 +112,45 @@ def _with_setuptools(bench: Bench, folder: Folder, found: Dependencies, resolved
     minor = tuple(int(part) for part in bench.version.split(".")[:2])
     if found.kind is Kind.UV_LOCK or minor >= (3, 12) or "setuptools" in resolved.names():
         return resolved
-    wishes = {".bisect-celery-wishes.txt": f"{_SEED}\n".encode()}
-    words = ("pip", "compile", ".bisect-celery-wishes.txt", "--no-deps")
+    wishes = {WISHES: f"{_SEED}\n".encode()}
+    words = ("pip", "compile", WISHES, "--no-deps")
     seed = resolve(bench, folder, Plan(found.files, "", command=words, inputs=wishes))
     return Resolved((*resolved.lines, *seed.lines), resolved.options, resolved.archives, resolved.local)
 
 
-def _installed(bench: Bench, folder: Folder, planned: Plan, resolved: Resolved, say: Progress) -> Environment:
-    key = environment_key(bench, resolved)
+def _installed(bench: Bench, folder: Folder, order: Order, say: Progress) -> Environment:
+    resolved = order.resolved
+    key = environment_key(bench, order)
     target = f"{bench.runner.root}/environments/{key}"
     known = bench.runner.read(f"{target}/{MARKER}")
     if known is None:
         say(f"Installing {len(resolved.lines)} packages for Python {bench.version}")
-        _install(bench, folder, planned, resolved, target)
+        _install(bench, folder, order, target)
         known = bench.runner.read(f"{target}/{MARKER}")
     if known is None:
         raise InfraError(f"The environment at {target} went away.", "Is something cleaning that folder?")
     packages = tuple((str(name), str(number)) for name, number in json.loads(known)["packages"])
-    if not any(normalise(name) == "celery" for name, _ in packages):
-        raise EnvironmentFailed(_no_celery(planned, f" for Python {bench.version}"))
+    if not order.is_celery and not any(normalise(name) == "celery" for name, _ in packages):
+        raise EnvironmentFailed(_no_celery(order.planned, f" for Python {bench.version}"))
     return Environment(key, f"{target}/bin/python", f"{target}/bin", packages, resolved.text)
 
 
-def environment_key(bench: Bench, resolved: Resolved) -> str:
+def environment_key(bench: Bench, order: Order) -> str:
     """The digest of all that an environment is made of: resolved set, archives' content, interpreter, platform."""
-    made_of = [SCHEMA, resolved.text, resolved.archives, bench.python, bench.version, bench.runner.platform]
+    made_of = [SCHEMA, order.resolved.text, order.resolved.archives, order.metadata()]
+    made_of += [bench.python, bench.version, bench.runner.platform]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]
 
 
-def _install(bench: Bench, folder: Folder, planned: Plan, resolved: Resolved, target: str) -> None:
+def _install(bench: Bench, folder: Folder, order: Order, target: str) -> None:
     """Install; a lock as written that is newer than the date we resolve as of is installed without that date."""
-    with _archives(folder, resolved) as source:
-        result = bench.step(_job(bench, resolved, target, source), source, INSTALL_DEADLINE)
-        if result.code != 0 and _date_may_be_why(planned, result):
+    with _archives(folder, order.resolved) as source:
+        result = bench.step(_job(bench, order, target, source), source, INSTALL_DEADLINE)
+        if result.code != 0 and _date_may_be_why(order.planned, result):
             bench = bench.undated()
-            result = bench.step(_job(bench, resolved, target, source), source, INSTALL_DEADLINE)
+            result = bench.step(_job(bench, order, target, source), source, INSTALL_DEADLINE)
     if result.code != 0:
-        raise_trouble(bench, result, planned.files)
+        raise_trouble(bench, result, order.planned.files)
 
 
 def _date_may_be_why(planned: Plan, result: RunResult) -> bool:
@@ -136,16 +158,17 @@ def _date_may_be_why(planned: Plan, result: RunResult) -> bool:
     return project and (not planned.dated or uv.without_upload_dates(result.text))
 
 
-def _job(bench: Bench, resolved: Resolved, target: str, source: Path | None) -> dict[str, object]:
+def _job(bench: Bench, order: Order, target: str, source: Path | None) -> dict[str, object]:
     words = bench.runner.uv()
     python = f"{target}/bin/python"
     common = bench.common()[2:]
-    extra = ["--index-strategy=unsafe-best-match"] if any("extra-index" in line for line in resolved.options) else []
+    extra = [*(order.planned.indexes or best_match(order.resolved.options))]
     return {
         "step": "install",
         "target": target,
         "marker": MARKER,
-        "lock": resolved.text,
+        "lock": order.resolved.text,
+        "metadata": order.metadata(),
         "beside_tree": source is not None,
         "commands": [
             [*words, "venv", "--quiet", "--no-project", "--no-python-downloads", "--python", bench.python, target],

@@ -10,6 +10,7 @@ which is written last and in one move; without it, whatever stands there is a ki
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -65,11 +66,21 @@ def install(job: Job, target: str) -> int:
                 return code
         code, out = captured(job["list"])
         if code == 0:
+            name_project(job["metadata"], target)
             packages = [[one["name"], one["version"]] for one in json.loads(out.decode("utf-8"))]
             write(os.path.join(target, job["marker"]), json.dumps({"packages": packages, "lock": job["lock"]}))
         return code
     finally:
         os.remove(lock)
+
+
+def name_project(metadata: Dict[str, str], target: str) -> None:
+    """Put the project's own metadata where `importlib.metadata` finds it, after its dependencies are listed."""
+    (packages,) = glob.glob(os.path.join(target, "lib", "python*", "site-packages"))
+    for path, text in metadata.items():
+        place = os.path.join(packages, path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        write(place, text)
 
 
 def captured(command: List[str], folder: str = ".") -> Tuple[int, bytes]:

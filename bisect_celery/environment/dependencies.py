@@ -205,6 +205,12 @@ def workspace_folders(folder: Folder, place: str) -> tuple[str, ...]:
     return tuple(join(place, path) for _, path in _members(folder, place))
 
 
+def member_folder(folder: Folder, found: Dependencies) -> str:
+    """The folder of the project that a uv.lock was found for: its own, or that of a member of its workspace."""
+    places = (join(found.folder, path) for name, path in _members(folder, found.folder) if name == found.member)
+    return next(places, found.folder)
+
+
 def workspace_projects(folder: Folder, place: str) -> tuple[str, ...]:
     """The pyproject files of the packages that a uv.lock takes from the tree itself."""
     found = []

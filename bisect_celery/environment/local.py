@@ -84,6 +84,10 @@ class LocalRunner:
     def _find(self, version: str | None) -> tuple[str, str]:
         if version is not None and re.fullmatch(r"\d+(\.\d+){0,2}", version) is None:
             return self._by_path(version)
+        if version is not None and _too_old(version):
+            raise UserError(
+                f"Environments for Python {version} cannot be built: uv begins at 3.6.", "Choose another: --python 3.8."
+            )
         candidates = [self._own()] if version is None else self._candidates(version)
         for path in candidates:
             known = self._ask(path)
@@ -166,6 +170,11 @@ class LocalRunner:
 
 def _fits(wanted: str, version: str) -> bool:
     return version == wanted or version.startswith(f"{wanted}.")
+
+
+def _too_old(version: str) -> bool:
+    parts = tuple(int(part) for part in version.split("."))
+    return (parts[0] < 3) if len(parts) == 1 else parts[:2] < (3, 6)
 
 
 def _newest_first(path: Path) -> tuple[int, ...]:

@@ -133,7 +133,7 @@ def _ask(bench: Bench, plan: Plan, source: Path, target: str) -> None:
 def _command(bench: Bench, plan: Plan) -> list[str]:
     common = bench.common() if plan.dated else bench.undated().common()
     compiled = ["--no-header", "--no-annotate"] if plan.command[0] == "pip" else []
-    return [*bench.runner.uv(), *plan.command, *compiled, *common]
+    return [*bench.runner.uv(), *plan.command, *compiled, *common, *(plan.indexes if compiled else ())]
 
 
 @contextmanager

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from package_index import Index, lay, wheel
+from package_index import Index, lay, serve, wheel
 
-from bisect_celery.environment import EnvironmentFailed, LocalRunner, build
+from bisect_celery.environment import EnvironmentFailed, LocalRunner, build, builder
 from bisect_celery.environment.resolve import MARKER
 from bisect_celery.errors import Cancelled, InfraError
 from bisect_celery.lab.cancel import Token
@@ -190,6 +195,88 @@ def test_a_checkout_as_old_pip_names_it(built: Builder, tmp_path: Path) -> None:
         subprocess.run(["git", *words], cwd=repository, check=True)
     environment = built({"requirements.txt": f"celery\n-e git+file://{repository}#egg=extra\n"})
     assert versions(environment)["extra"] == "1.0"
+
+
+def test_the_project_is_known_by_name_but_its_code_is_the_trees(built: Builder) -> None:
+    project = PROJECT.replace('"1"', '"3.2"') + '[project.scripts]\nshop = "shop:main"\n'
+    environment = built({"pyproject.toml": project, "src/shop.py": ""})
+    code = (
+        "import importlib.metadata as m, importlib.util as u\n"
+        "print(m.version('shop'), [e.value for e in m.entry_points(name='shop')], u.find_spec('shop'))"
+    )
+    said = subprocess.run([environment.python, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "3.2 ['shop:main'] None"
+    assert "shop" not in versions(environment)
+    other = built({"pyproject.toml": project.replace("3.2", "3.3"), "src/shop.py": ""})
+    assert other.key != environment.key
+
+
+def test_what_is_not_installed_in_production_has_no_name_here(built: Builder) -> None:
+    environment = built({"requirements.txt": "celery\n", "pyproject.toml": PROJECT})
+    code = "import importlib.metadata as m; m.version('shop')"
+    assert b"PackageNotFound" in subprocess.run([environment.python, "-c", code], capture_output=True).stderr
+
+
+def test_celery_itself_needs_no_celery(built: Builder) -> None:
+    project = PROJECT.replace('"shop"', '"celery"').replace('["celery"]', '["kombu"]')
+    environment = built({"pyproject.toml": project, "celery/__init__.py": ""})
+    assert set(versions(environment)) == {"kombu", "setuptools"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"setup.py": "from setuptools import setup\nsetup(name='shop', install_requires=['celery', 'kombu==1.0'])"},
+        {"setup.py": "import setuptools\nsetuptools.setup(name='s', install_requires='celery\\nkombu==1.0')"},
+        {"setup.cfg": "[metadata]\nname = s\n[options]\ninstall_requires =\n  celery ; os_name!='x'\n  kombu==1.0\n"},
+        {
+            "setup.py": "from setuptools import setup\nsetup()",
+            "setup.cfg": "[options]\ninstall_requires=celery;kombu==1.0",
+        },
+    ],
+)
+def test_requirements_in_plain_lists_need_no_backend(built: Builder, files: dict[str, str | bytes]) -> None:
+    assert versions(built(files)) == {"celery": "1.0", "kombu": "1.0", "setuptools": "65.0"}
+
+
+def test_an_index_that_the_project_configures_for_uv(built: Builder) -> None:
+    own = Index()
+    with serve(own):
+        own.add("private", "1.0")
+        project = PROJECT.replace('["celery"]', '["celery", "private"]')
+        project += f'[[tool.uv.index]]\nname = "own"\nurl = "{own.url}"\n'
+        assert versions(built({"pyproject.toml": project}))["private"] == "1.0"
+        assert (
+            versions(built({"requirements.txt": f"--extra-index-url {own.url}\ncelery\nprivate"}))["private"] == "1.0"
+        )
+
+
+def test_a_step_killed_in_the_middle_leaves_its_lock_to_the_next(tmp_path: Path) -> None:
+    target, marks = tmp_path / "environments" / "key", tmp_path / "marks"
+    slow = f"mkdir -p {target}/bin && touch {target}/bin/half {marks} && exec tail -f /dev/null"
+    quick = f"test ! -e {target}/bin/half && mkdir -p {target}/lib/python3.1/site-packages"
+    job = {"step": "install", "target": str(target), "marker": MARKER, "lock": "", "beside_tree": False, "metadata": {}}
+
+    def start(script: str) -> subprocess.Popen[bytes]:
+        listed = ["sh", "-c", "echo '[]'"]
+        argv = [
+            sys.executable,
+            builder.__file__,
+            json.dumps({**job, "commands": [["sh", "-c", script]], "list": listed}),
+        ]
+        return subprocess.Popen(argv, start_new_session=True)
+
+    first = start(slow)
+    deadline = time.monotonic() + 20
+    while not marks.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = start(quick)
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(0.3)  # the first still holds the lock
+    os.killpg(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    assert second.wait(20) == 0
+    assert (target / MARKER).is_file()
 
 
 # --- the project's failures are facts about the tree -------------------------------------------------

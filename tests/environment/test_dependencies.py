@@ -146,8 +146,8 @@ def test_checkouts_as_pip_names_them(old: str, new: str) -> None:
 def test_what_an_installation_sees_of_the_caller() -> None:
     caller = {
         "PIP_INDEX_URL": "https://own", "PIP_EXTRA_INDEX_URL": "https://more", "HTTPS_PROXY": "p", "no_proxy": "n",
-        "UV_INDEX_OWN_PASSWORD": "x", "UV_SYSTEM_PYTHON": "1", "AWS_SECRET_ACCESS_KEY": "canary", "DATABASE_URL": "canary",
-        "PYTHONPATH": "canary", "UV_EXCLUDE_NEWER": "2020-01-01",
+        "UV_INDEX_OWN_PASSWORD": "x", "UV_SYSTEM_PYTHON": "1", "AWS_SECRET_ACCESS_KEY": "canary",
+        "DATABASE_URL": "canary", "PYTHONPATH": "canary", "UV_EXCLUDE_NEWER": "2020-01-01",
     }  # fmt: skip
     seen = installation_environment(caller)
     assert "canary" not in seen.values()

@@ -97,6 +97,12 @@ def test_a_path_is_taken_as_it_is_and_nonsense_is_refused(runner: LocalRunner) -
             runner.interpreter(nonsense)
 
 
+def test_pythons_before_uvs_first_are_refused_in_words(runner: LocalRunner) -> None:
+    for version in ("2.7", "2.7.18", "2", "3.5"):
+        with pytest.raises(UserError, match=r"uv begins at 3\.6"):
+            runner.interpreter(version)
+
+
 def test_version_managers_are_searched_and_broken_ones_passed_over(tmp_path: Path, runner: LocalRunner) -> None:
     real, _ = runner.interpreter(None)
     versions = tmp_path / ".pyenv" / "versions"
