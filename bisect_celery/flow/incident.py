@@ -228,7 +228,7 @@ class Investigation:
         return ()
 
     def _budget_spent(self) -> None:
-        left = self._hunt.suspects() if self._hunt is not None and self._room.session.culprit is None else ()
+        left = self._suspects() if self._room.session.culprit is None else ()
         known = self._room.session.culprit
         outcome = Outcome.COMMIT_ONLY if known else Outcome.CANDIDATES
         what = (
@@ -242,6 +242,13 @@ class Investigation:
             candidates=left,
             advice=(f"Go on with more: `bisect-celery resume {self._room.session.id} --budget MINUTES`.",),
         )
+
+    def _suspects(self) -> tuple[Revision, ...]:
+        """The commits that can still be the first bad one; before the search began, all of the range."""
+        if self._hunt is not None:
+            return self._hunt.suspects()
+        request = self._room.request
+        return self._room.repository.suspects([self._good], self._bad, request.paths, request.first_parent)
 
     def _resume(self) -> str:
         return f"Go on: `bisect-celery resume {self._room.session.id}`."
