@@ -18,6 +18,8 @@ from bisect_celery.model import Owner
 
 # The file in a session's folder that says who works on it; its lock is held as long.
 OWNER = "owner"
+# What finding the container engine again takes.
+ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "HOME")
 GOODBYE = b"goodbye"
 CONTAINERS = b"containers"
 
@@ -29,7 +31,7 @@ class Guardian:
         """`scratch` is the session's temporary folder, which need not be there yet."""
         words = [sys.executable, "-m", "bisect_celery.lab.guardian", owner.label(), str(scratch)]
         environment = proc.clean_environment({"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
-        for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "HOME"):
+        for name in ENGINE:
             if name in os.environ:
                 environment[name] = os.environ[name]
         self._process = proc.start(words, env=environment, stdin=True)
