@@ -110,7 +110,6 @@ def isolate(
     requires: Mapping[int, frozenset[int]],
     *,
     removal: Mapping[int, frozenset[int]] | None = None,
-    after: Mapping[int, frozenset[int]] | None = None,
     groups: Mapping[int, str] | None = None,
     weights: Mapping[int, float] | None = None,
     static: Callable[[Atoms], Static] | None = None,
@@ -124,8 +123,8 @@ def isolate(
     The ends are known and never asked: no atom applied PASSes, all applied FAIL. `requires[a]` are atoms that
     should be applied whenever `a` is: the search keeps to them, and tries in the end to do without.
     `removal[a]` are atoms that should go when `a` goes, beside those that require it.
-    Hints for the order only: `after[a]` are better applied before `a`; `groups` names each atom's file;
-    `weights` how likely each is to be guilty (default 1). `static` judges a set without a trial.
+    Hints for where to cut only: `groups` names each atom's file, `weights` how likely each is to be guilty
+    (default 1). `static` judges a set without a trial.
 
     Yields at most `slots` questions at a time and wants their outcomes sent in the same order; None for a
     question that was cancelled because it was moot. A batch answered with nothing but None means that the
@@ -138,12 +137,12 @@ def isolate(
     everything = frozenset(atoms)
     forward = transitive(everything, requires)
     back = transitive(everything, turned(forward), removal or {})
-    later = turned(after or {})
     ledger = _Ledger(everything, slots, budget, static)
     search = _Search(
         ledger,
-        _Side(everything, Outcome.FAIL, Outcome.PASS, forward, tuple(units(atoms, forward, after))),
-        _Side(everything, Outcome.PASS, Outcome.FAIL, back, tuple(units(atoms, back, later))),
+        _Side(everything, Outcome.FAIL, Outcome.PASS, forward, tuple(units(atoms, forward))),
+        # Removed from the end, what stays is a beginning of the diff, a third as often broken as an end of it.
+        _Side(everything, Outcome.PASS, Outcome.FAIL, back, tuple(units(atoms[::-1], back))),
         {Outcome.PASS: pass_cost, Outcome.FAIL: fail_cost},
         groups or {},
         weights or {},

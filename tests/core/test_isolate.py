@@ -271,14 +271,6 @@ def test_cuts_fall_between_files() -> None:
     assert first.applied == frozenset(range(1, 15))
 
 
-def test_wishes_for_the_order_are_followed_but_not_against_requirements() -> None:
-    (first,) = next(isolate(range(1, 9), {}, after={1: frozenset({5, 6, 7})}))
-    assert first.applied == {5, 6, 7, 1}
-    (first,) = next(isolate(range(1, 9), {5: frozenset({1})}, after={1: frozenset({5, 6, 7})}))
-    assert first.applied >= {1}
-    assert 5 not in first.applied or 1 in first.applied
-
-
 def test_a_likely_atom_is_reached_sooner() -> None:
     likely, plain = (search(breaks([23]), 60, weights=weights)[0].asked for weights in ({23: 200.0}, {}))
     assert likely < plain
