@@ -1,0 +1,211 @@
+"""Death at any moment: no finished trial is lost, nothing is left, and the user's repository is as it was."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from bench import Bench, Ended, becomes, ended, fingerprint, guardian_of, owned_by
+from small_incident import Incident
+
+from bisect_celery.model import Judged, Outcome
+
+KILLS = 100
+SEED = 20260322
+# A kill may come before anything is imported, in the first words, in any trial, or in the last words.
+EARLIEST, LATEST = 0.1, 30.0
+# How long the dead may take to be gone, on a machine that is busy with other things.
+GONE = 40.0
+
+
+@dataclass
+class Killer:
+    """Kills one session after the other, and holds what is left to what is promised."""
+
+    bench: Bench
+    incident: Incident
+    chance: random.Random
+    before: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    kept: dict[tuple[str, int], Judged] = field(default_factory=dict)
+    landed: int = 0
+    in_trials: int = 0
+    ends: list[Ended] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def begin(self) -> subprocess.Popen[str]:
+        """Go on with the latest session if it can be, else begin one."""
+        names = self.bench.sessions()
+        if names and self.bench.session(names[0]).outcome in (None, Outcome.INTERRUPTED, Outcome.INFRA):
+            return self.bench.start("resume", names[0])
+        return self.bench.start("run", self.incident.good, self.incident.bad, *self.incident.words)
+
+    def moment(self) -> float:
+        """Seconds after the start: most of them where a session is in one of its trials, some at its very start."""
+        early, usual = self.chance.uniform(EARLIEST, 1.5), self.chance.uniform(EARLIEST, 5.0)
+        return self.chance.choices((early, usual, self.chance.uniform(EARLIEST, LATEST)), (30, 65, 5))[0]
+
+    def once(self) -> None:
+        after = self.moment()
+        process = self.begin()
+        try:
+            finished = process.communicate(timeout=after)
+        except subprocess.TimeoutExpired:
+            socket = self.noted_sockets()
+            self.in_trials += any(" worker " in words for words in owned_by(process.pid).values())
+            process.kill()
+            process.communicate()
+            self.landed += 1
+            self.log.append(f"kill {self.landed} of {process.pid} after {after:.3f} s, {len(self.kept)} trials kept")
+            self.check_nothing_left(process.pid, socket)
+        else:
+            self.ends.append(Ended(process.returncode, *finished))
+            assert process.returncode == 0, finished
+            self.log.append("a session came to its end")
+        self.check_kept()
+
+    def noted_sockets(self) -> list[Path]:
+        notes = self.bench.home.sessions.glob("*/git/tmp/socket-folder")
+        return [Path(note.read_text()) for note in notes]
+
+    def check_nothing_left(self, pid: int, sockets: list[Path]) -> None:
+        assert becomes(lambda: not owned_by(pid), GONE), f"alive: {owned_by(pid)}\n{self.told()}"
+        assert self.bench.left() == [], self.told()
+        assert [folder for folder in sockets if folder.exists()] == [], self.told()
+
+    def check_kept(self) -> None:
+        now = self.bench.trials()
+        assert {key: now.get(key) for key in self.kept} == self.kept, f"a finished trial changed\n{self.told()}"
+        self.kept = now
+        assert fingerprint(self.incident.folder) == self.before, self.told()
+
+    def told(self) -> str:
+        return "\n".join((f"seed {SEED}", *self.log[-8:]))
+
+
+@pytest.fixture
+def killer(bench_at: Callable[[Path], Bench], failing: Incident, tmp_path: Path) -> Killer:
+    folder = tmp_path / "shop"
+    shutil.copytree(failing.folder, folder, symlinks=True)
+    incident = Incident(folder, failing.shas, failing.culprit, failing.line, failing.words)
+    return Killer(bench_at(folder), incident, random.Random(SEED), fingerprint(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.timeout(1200)
+def test_a_hundred_kills_lose_no_finished_trial_and_leave_nothing(killer: Killer) -> None:
+    while killer.landed < KILLS:
+        killer.once()
+    names = killer.bench.sessions()
+    waiting = [name for name in names if killer.bench.session(name).outcome is not Outcome.CONFIRMED]
+    assert len(waiting) <= 1, "a session that can go on goes on, and no other is begun"
+    last = killer.bench.run("resume", waiting[0]) if waiting else killer.ends[-1]
+    assert last.code == 0, last.text + killer.told()
+    killer.check_kept()
+    for name in names:
+        found = killer.bench.session(name).culprit
+        assert found is not None
+        assert found.revision.sha == killer.incident.culprit
+        assert [atom.lines[0] for atom in found.fix] == [killer.incident.line]
+    assert len(killer.kept) >= 20 * len(names), "each session made its trials"
+    assert killer.bench.left() == []
+    assert 20 <= killer.in_trials <= 90, "kills must come while a worker runs, and while none does"
+
+
+# --- other deaths ------------------------------------------------------------------------------------------
+
+
+def started(bench: Bench, incident: Incident) -> subprocess.Popen[str]:
+    """A session whose worker runs, and one trial of which is finished."""
+    process = bench.start("run", incident.good, incident.bad, *incident.words)
+    ready = becomes(lambda: len(bench.trials()) >= 1 and " worker " in "".join(owned_by(process.pid).values()), 120)
+    assert ready, process.communicate()
+    return process
+
+
+@pytest.mark.network
+def test_the_next_start_sweeps_what_a_session_killed_with_its_guardian_left(killer: Killer) -> None:
+    bench = killer.bench
+    process = started(bench, killer.incident)
+    guardian = guardian_of(process.pid)
+    assert guardian is not None
+    os.kill(process.pid, signal.SIGSTOP)  # so that nothing is taken down between the two
+    os.kill(guardian, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    assert becomes(lambda: guardian_of(process.pid) is None)
+    assert bench.left(), "with the guardian dead, something is left: else this proves nothing"
+    assert any(" worker " in words for words in owned_by(process.pid).values())
+    killer.check_kept()
+    again = bench.start("resume")
+    assert becomes(lambda: bool(owned_by(again.pid)) and owned_by(process.pid) == {}, GONE), owned_by(process.pid)
+    again.send_signal(signal.SIGINT)
+    assert ended(again).code == 130
+    assert bench.left() == []
+    killer.check_kept()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_takes_everything_down_and_says_how_to_go_on(killer: Killer, number: signal.Signals) -> None:
+    bench = killer.bench
+    process = started(bench, killer.incident)
+    began = time.monotonic()
+    process.send_signal(number)
+    said = ended(process)
+    assert said.code == 130, said.text
+    assert time.monotonic() - began < GONE
+    assert said.session() == bench.sessions()[0]
+    assert "Taken down" in said.text
+    assert "Traceback" not in said.text
+    assert bench.session().outcome is Outcome.INTERRUPTED
+    assert becomes(lambda: not owned_by(process.pid), GONE), owned_by(process.pid)
+    assert bench.left() == []
+    killer.check_kept()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.0, 0.15, 0.4, 0.8])
+def test_a_signal_before_anything_is_tried_is_no_crash(killer: Killer, number: signal.Signals, after: float) -> None:
+    """From the moment on at which we listen to signals; before that they are the system's."""
+    process = killer.bench.start("run", killer.incident.good, killer.incident.bad, *killer.incident.words)
+    assert becomes(lambda: listens(process.pid, signal.SIGTERM))
+    time.sleep(after)  # the moment is what is varied here; nothing is waited for
+    process.send_signal(number)
+    said = ended(process)
+    assert "Traceback" not in said.text
+    assert said.code == 130, said.text
+    assert becomes(lambda: not owned_by(process.pid), GONE)
+    assert killer.bench.left() == []
+    killer.check_kept()
+
+
+def listens(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal; see SigCgt in proc(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def test_a_session_that_was_told_not_to_hear_hangups_goes_on(killer: Killer) -> None:
+    """`nohup` has SIGHUP ignored; whoever starts a long run so means it."""
+    bench = killer.bench
+    words = ["nohup", sys.executable, "-m", "bisect_celery", "run", "--budget", "0.0001"]
+    process = subprocess.Popen(
+        [*words, killer.incident.good, killer.incident.bad, *killer.incident.words], cwd=bench.folder,
+        env=bench.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert becomes(lambda: listens(process.pid, signal.SIGTERM))
+    assert not listens(process.pid, signal.SIGHUP)
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+    assert ended(process).code == 4
