@@ -71,7 +71,6 @@ def search(git: Git, scratch: Path, span: Range, answer: Answer, cancel: Cancel,
     `answer` is called in this thread. If it raises, or `cancel` is set, git is stopped, the bisection's
     state is removed and the exception goes on. Raises InfraError when git or the predicate failed.
     """
-    unlock(git)
     clear(git)
     try:
         _start(git, span)
@@ -102,6 +101,7 @@ def next_question(git: Git, span: Range, answers: tuple[tuple[str, Verdict], ...
 def clear(git: Git) -> None:
     """Remove what a bisection, also a killed one, left in our repository."""
     assert git.git_dir is not None
+    unlock(git)
     refs = git.lines("for-each-ref", "--format=%(refname)", _REFS)
     if refs:
         git.run("update-ref", "--stdin", input="".join(f"delete {ref}\n" for ref in refs).encode())

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -347,6 +348,33 @@ def test_a_cancelled_session(made: Made, private: Private) -> None:
     with pytest.raises(Cancelled):
         ours.bisect(ours.resolve(shas[0]), ours.resolve(shas[8]), answer=answer, cancel=token)
     assert_clean(ours)
+
+
+def test_cancelled_at_any_moment(made: Made, private: Private, judge_number: Judging) -> None:
+    """Git may be killed while it writes its refs: its locks must not stop the cleaning up or the next search."""
+    shas = made.numbers(12)
+    ours = private(made)
+    good, bad, judge = ours.resolve(shas[0]), ours.resolve(shas[11]), judge_number(ours, 7)
+    dice = random.Random(11)
+    cancelled = 0
+    for _ in range(15):
+        token = Token()
+        timer = threading.Timer(dice.random() * 0.8, token.set)
+        timer.start()
+        try:
+            ours.bisect(good, bad, answer=judge, cancel=token)
+        except Cancelled:
+            cancelled += 1
+        finally:
+            timer.cancel()
+        assert_clean(ours)
+    assert cancelled
+    (ours.path / "packed-refs.lock").touch()
+    (ours.path / "refs/bisect").mkdir(exist_ok=True)
+    (ours.path / "refs/bisect/bad.lock").touch()
+    found = ours.bisect(good, bad, answer=judge, cancel=Token())
+    assert found.first_bad is not None
+    assert found.first_bad.sha == shas[6]
 
 
 @pytest.mark.parametrize("value", [2, 127, -1, None, "bad"])
