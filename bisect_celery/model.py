@@ -175,6 +175,7 @@ class Stage(enum.StrEnum):
     PREPARE = "prepare"
     BOOT = "boot"
     PROBE = "probe"
+    RESULT = "result"
 
 
 @dataclass(frozen=True)
@@ -196,10 +197,12 @@ class Failure:
 class Message:
     """What became of one probe message. Times are seconds since the trial began; None: not seen.
 
-    `state` is Celery's final word as far as any source told it: SUCCESS, FAILURE, RETRY, REVOKED, REJECTED.
-    `sources` say who told: "event", "result", "log". `stored` is the state in the result backend.
+    `state` is Celery's final word as far as any source told it: SUCCESS, FAILURE, REVOKED, REJECTED, IGNORED; the
+    worst, where they differ. `sources` say who told: "event" (the worker's main process, once the pool process
+    had come back), "result", "log". `stored` is the state in the result backend.
     `value` is the JSON text of the result when it was SUCCESS and representable. `process` is the pool
-    child that ran it, where known. `starts` counts how often a body was begun.
+    child that ran it, where known. `starts` counts how often a body was begun, but for the `retries` that the task
+    itself asked for; while it is open, `exception` and `detail` are the last retry's.
     """
 
     id: str
@@ -210,6 +213,7 @@ class Message:
     done: float | None = None
     finished: float | None = None
     starts: int = 0
+    retries: int = 0
     state: str | None = None
     stored: str | None = None
     value: str | None = None
@@ -264,10 +268,11 @@ class Observation:
 
     `ready_at`: when the worker's consumer stood on its queues. `quiet`: the longest time between two signs
     of progress; `last_progress`: the last one. `held`: pool slots that the worker still counts as busy
-    after all was done (None: could not be asked). `worker_exit`: its exit status if it ended by itself
-    (negative: a signal). `foreign_broker`: the address it went to instead of ours. `children_lost` counts pool
-    children that died. `ended` says why watching stopped: "complete", "quiet", "total", "exit". `load` is the
-    machine's one-minute load average.
+    after all was done (None: could not be asked), `held_others` those of them that run other tasks than ours;
+    `others`: tasks that nobody of ours sent and whose end was not seen. `worker_exit`: its exit status if it ended
+    by itself (negative: a signal), `exit_words` the exception its log ends with. `foreign_broker`: the address it
+    went to instead of ours. `children_lost` counts pool children that died. `ended` says why watching stopped:
+    "complete", "quiet", "total", "exit", "failure", "foreign". `load` is the machine's one-minute load average.
     """
 
     until: float
@@ -278,10 +283,13 @@ class Observation:
     queues: tuple[QueueCount, ...] = ()
     consumers: int | None = None
     held: int | None = None
+    held_others: int = 0
+    others: int = 0
     last_progress: float = 0.0
     quiet: float = 0.0
     worker_exit: int | None = None
     worker_exit_at: float | None = None
+    exit_words: str | None = None
     children_lost: int = 0
     foreign_broker: str | None = None
     unregistered: bool = False

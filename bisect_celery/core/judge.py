@@ -7,11 +7,11 @@ never good and never bad.
 
 from __future__ import annotations
 
-import json
-import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bisect_celery.core.texts import canonical, message_template
 from bisect_celery.model import Failure, Judgement, Kind, Match, Message, Observation, Stage, Symptom, Verdict
 
 
@@ -57,17 +57,39 @@ def _not_redirected(seen: Observation, _: str | None) -> Seen | None:
 
 def _never_ran(seen: Observation, _: str | None) -> Seen | None:
     failure = seen.failure
-    if failure is None or failure.stage is Stage.PROBE:
+    if failure is None or failure.stage in (Stage.PROBE, Stage.RESULT):
         return None
     kind = Kind.BOOT_FAILED if failure.stage is Stage.BOOT else Kind.ENVIRONMENT_FAILED
-    return _seen(kind, failure.reason, failure.exception, message_template(failure.reason))
+    return _seen(kind, failure.reason, failure.exception, message_template(failure.reason, failure.exception))
+
+
+def _not_sent(seen: Observation, _: str | None) -> Seen | None:
+    failure = seen.failure
+    if failure is None or failure.stage is not Stage.PROBE:
+        return None
+    template = f"publishing: {_words_of(failure)}"
+    return _seen(Kind.TASK_FAILED, f"publishing raised {failure.exception}", failure.exception, template)
+
+
+def _not_readable(seen: Observation, _: str | None) -> Seen | None:
+    failure = seen.failure
+    if failure is None or failure.stage is not Stage.RESULT:
+        return None
+    return _seen(
+        Kind.RESULT_LOST, f"reading a result raised {failure.exception}", failure.exception, _words_of(failure)
+    )
+
+
+def _words_of(failure: Failure) -> str | None:
+    return message_template(failure.reason, failure.exception)
 
 
 def _died(seen: Observation, _: str | None) -> Seen | None:
     if seen.worker_exit is None:
         return None
     how = f"signal {-seen.worker_exit}" if seen.worker_exit < 0 else f"status {seen.worker_exit}"
-    return _seen(Kind.WORKER_DIED, f"the worker ended by itself with {how}", None, how)
+    words = message_template(seen.exit_words)
+    return _seen(Kind.WORKER_DIED, f"the worker ended by itself with {how}", None, f"{how}: {words}" if words else how)
 
 
 def _unregistered(seen: Observation, _: str | None) -> Seen | None:
@@ -77,23 +99,20 @@ def _unregistered(seen: Observation, _: str | None) -> Seen | None:
 
 
 def _failed(seen: Observation, _: str | None) -> Seen | None:
-    failed = [message for message in seen.messages if message.state in ("FAILURE", "REVOKED", "REJECTED")]
+    """Tasks may fail in more than one way; the most frequent one speaks for the trial, the earliest of equals."""
+    failed = Counter(_ending(message) for message in seen.messages if message.state not in (None, "SUCCESS"))
     if not failed:
         return None
-    first = failed[0]
-    rule = f"{len(failed)} of {len(seen.messages)} tasks ended as {first.state} ({first.exception or 'no exception'})"
-    return _seen(Kind.TASK_FAILED, rule, first.exception, message_template(first.detail))
+    (state, symptom), _count = failed.most_common(1)[0]
+    rule = f"{failed.total()} of {len(seen.messages)} tasks ended as {state} ({symptom.exception or 'no exception'})"
+    return Seen(symptom, rule)
 
 
-def _not_sent(seen: Observation, _: str | None) -> Seen | None:
-    failure = seen.failure
-    if failure is None or failure.stage is not Stage.PROBE:
-        return None
-    return _seen(Kind.TASK_FAILED, f"publishing raised {failure.exception}", failure.exception, _publishing(failure))
-
-
-def _publishing(failure: Failure) -> str:
-    return f"publishing: {message_template(failure.reason)}"
+def _ending(message: Message) -> tuple[str | None, Symptom]:
+    if message.state != "FAILURE":  # not every witness knows an exception of these, so the state is what they say
+        return message.state, Symptom(Kind.TASK_FAILED, None, message.state)
+    template = message_template(message.detail, message.exception)
+    return message.state, Symptom(Kind.TASK_FAILED, message.exception, template)
 
 
 def _redelivered(seen: Observation, _: str | None) -> Seen | None:
@@ -113,31 +132,69 @@ def _wrong(seen: Observation, expect: str | None) -> Seen | None:
     return None
 
 
-def _all_final(seen: Observation, expect: str | None) -> Seen | None:
+# --- every task succeeded ----------------------------------------------------------------------------
+
+
+def _all_succeeded(seen: Observation, expect: str | None) -> Seen | None:
     if not seen.messages or any(message.state != "SUCCESS" for message in seen.messages):
         return None
-    unacked = sum(queue.unacked for queue in seen.queues)
-    if unacked:
+    return _left_behind(seen) or _without_result(seen, expect) or _unproven(seen) or _completed(seen)
+
+
+def _left_behind(seen: Observation) -> Seen | None:
+    """What is left when every task of ours has succeeded: slots, messages, dead processes."""
+    ready, unacked = _counts(seen)
+    if seen.held_others and seen.held == seen.held_others:
+        rule = f"every task succeeded, and {seen.held_others} others that they or the project sent never ended"
+        return _seen(Kind.STUCK_IN_TASK, rule, None, "another task")
+    late = seen.worker.acks_late is not False
+    if late and unacked > seen.others and (seen.held or not all_returned(seen)):
         return _seen(Kind.EXECUTED_NOT_ACKED, f"every task succeeded, {unacked} were never acknowledged")
     if seen.held:
         return _seen(Kind.SLOT_LOST, f"every task succeeded, and the worker still counts {seen.held} slots as busy")
-    if sum(queue.ready for queue in seen.queues):
-        return _seen(Kind.UNKNOWN, "every task succeeded, and messages are waiting that nobody of ours sent")
+    if ready or unacked:
+        rule = f"every task succeeded, and {ready + unacked} messages are left that nobody of ours sent"
+        return _seen(Kind.UNKNOWN, rule)
+    if seen.children_lost:
+        rule = f"every task succeeded, and {seen.children_lost} pool processes died"
+        return _seen(Kind.WORKER_DIED, rule, None, "pool processes")
+    return None
+
+
+def _without_result(seen: Observation, expect: str | None) -> Seen | None:
     if expect is not None and any(message.value is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "every task succeeded, and a result never came back")
-    if _results_lost(seen):
+    if seen.worker.ignore_result is False and any(message.stored is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "the worker reports success, and the result backend never told")
-    waves = {message.wave for message in seen.messages}
-    if len(waves) < 2 or seen.held is None:
+    return None
+
+
+def _unproven(seen: Observation) -> Seen | None:
+    if len({message.wave for message in seen.messages}) < 2:
+        return _seen(Kind.UNKNOWN, "every task succeeded, but nothing was sent after the first wave")
+    if seen.held is None and not all_returned(seen):
         return _seen(Kind.UNKNOWN, "every task succeeded, but the pool's slots were not proven free")
-    return _seen(
-        Kind.COMPLETED, f"{len(seen.messages)} of {len(seen.messages)} tasks final, queue 0/0, every slot free"
-    )
+    return None
 
 
-def _results_lost(seen: Observation) -> bool:
-    """The project keeps results that we can read, and some never came."""
-    return seen.worker.ignore_result is False and any(message.stored is None for message in seen.messages)
+def _completed(seen: Observation) -> Seen:
+    every = len(seen.messages)
+    free = "every slot free" if seen.held == 0 else "every pool process told its end to the worker's main process"
+    return _seen(Kind.COMPLETED, f"{every} of {every} tasks final, queue 0/0, {free}")
+
+
+def all_returned(seen: Observation) -> bool:
+    """Whether the worker's main process itself told the end of every message, which frees their slots.
+
+    A worker whose project switched remote control off cannot be asked what it holds. But Celery sends `task-succeeded`
+    from the main process, in the callback that the pool calls after the whole traced task has come back, signals
+    and all (`Request.on_success`, read in 3.1, 4.4, 5.2 and 5.7): the same callback that takes a request off the list
+    which `inspect active` shows. So this is the same witness by another way, and as positive.
+    """
+    return bool(seen.messages) and all("event" in message.sources for message in seen.messages)
+
+
+# --- not every task became final ---------------------------------------------------------------------
 
 
 def _unfinished(seen: Observation, _: str | None) -> Seen | None:
@@ -145,47 +202,99 @@ def _unfinished(seen: Observation, _: str | None) -> Seen | None:
     if not seen.messages or seen.ended not in ("quiet", "total"):
         return None
     open_ = [message for message in seen.messages if message.state is None]
-    if seen.ended == "total":
-        return _seen(Kind.SLOW, f"{len(open_)} of {len(seen.messages)} tasks still open when the watch ended")
+    if not open_:
+        return None
+    return _retrying(open_) or _slow(seen, open_) or _begun(seen, open_) or _never_begun(seen, open_)
+
+
+def _retrying(open_: list[Message]) -> Seen | None:
+    """Tasks that ask to be run again and again; why they ask is what tells this from a hang."""
+    retrying = [message for message in open_ if message.retries]
+    if 2 * len(retrying) < len(open_):
+        return None
+    (exception, template), _count = Counter(
+        (message.exception, message_template(message.detail, message.exception)) for message in retrying
+    ).most_common(1)[0]
+    rule = f"{len(retrying)} tasks asked to be run again ({exception or 'no reason given'}) and never ended"
+    return _seen(Kind.STUCK_IN_TASK, rule, exception, f"retry: {template}")
+
+
+def _slow(seen: Observation, open_: list[Message]) -> Seen | None:
+    if seen.ended != "total":
+        return None
+    return _seen(Kind.SLOW, f"{len(open_)} of {len(seen.messages)} tasks still open when the watch ended")
+
+
+def _begun(seen: Observation, open_: list[Message]) -> Seen | None:
     begun = [message for message in open_ if message.starts or message.started is not None]
-    unacked = sum(queue.unacked for queue in seen.queues)
     executed = [message for message in open_ if message.done is not None]
-    succeeded = [message for message in seen.messages if message.state == "SUCCESS"]
-    if executed and len(executed) >= len(begun) and unacked:
-        return _seen(Kind.EXECUTED_NOT_ACKED, f"{len(executed)} bodies ran to their end, and nothing came after them")
+    if executed and len(executed) >= len(begun):
+        if seen.worker.acks_late is False:  # what is unacknowledged then was only taken in advance
+            return _seen(Kind.SLOT_LOST, f"{len(executed)} bodies ran to their end, and their slots never came back")
+        if _counts(seen)[1]:
+            return _seen(
+                Kind.EXECUTED_NOT_ACKED, f"{len(executed)} bodies ran to their end, and nothing came after them"
+            )
+    if begun and seen.held == 0:
+        return _seen(
+            Kind.UNKNOWN, f"{len(begun)} tasks were begun, the worker runs none, and no witness told their end"
+        )
     if begun:
         return _seen(Kind.STUCK_IN_TASK, f"{len(begun)} tasks were started and never finished")
-    return _never_begun(seen, succeeded, unacked)
+    return None
 
 
-def _never_begun(seen: Observation, succeeded: list[Message], unacked: int) -> Seen:
-    ready = sum(queue.ready for queue in seen.queues)
-    if succeeded and (seen.held or unacked):
-        if seen.worker.acks_late:
-            return _seen(Kind.EXECUTED_NOT_ACKED, f"{len(succeeded)} tasks succeeded and were never acknowledged")
-        return _seen(Kind.SLOT_LOST, f"{len(succeeded)} tasks succeeded, and their slots never came back")
+def _never_begun(seen: Observation, open_: list[Message]) -> Seen:
+    ready, unacked = _counts(seen)
+    succeeded = len(seen.messages) - len(open_)
     if not succeeded and (ready or unacked):
-        return _seen(Kind.NEVER_RECEIVED, f"none of {len(seen.messages)} tasks was begun; {ready} wait in the queue")
-    return _seen(Kind.UNKNOWN, "the queue is empty, and no witness told how the tasks ended")
+        taken = "received" if unacked else None  # the worker took them, or nobody did: two failures
+        rule = f"none of {len(seen.messages)} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
+        return _seen(Kind.NEVER_RECEIVED, rule, None, taken)
+    if succeeded and _slots_held(seen):
+        if seen.worker.acks_late:
+            return _seen(Kind.EXECUTED_NOT_ACKED, f"{succeeded} tasks succeeded and were never acknowledged")
+        return _seen(Kind.SLOT_LOST, f"{succeeded} tasks succeeded, and their slots never came back")
+    if succeeded and ready and not unacked:
+        rule = f"{succeeded} tasks succeeded, and then nobody took the {ready} that wait in the queue"
+        return _seen(Kind.NEVER_RECEIVED, rule, None, "any more")
+    return _seen(Kind.UNKNOWN, f"no witness told how {len(open_)} of {len(seen.messages)} tasks ended")
+
+
+def _slots_held(seen: Observation) -> bool:
+    """Whether tasks of ours that succeeded keep their slots: the worker counts them, or its main process was
+    never told of their end while it still holds messages."""
+    if seen.held is not None:
+        return seen.held > seen.held_others
+    succeeded = [message for message in seen.messages if message.state == "SUCCESS"]
+    return bool(_counts(seen)[1]) and any("event" not in message.sources for message in succeeded)
+
+
+def _counts(seen: Observation) -> tuple[int, int]:
+    """(ready, unacknowledged) over all work queues."""
+    return sum(queue.ready for queue in seen.queues), sum(queue.unacked for queue in seen.queues)
 
 
 _RULES: tuple[_Rule, ...] = (
     _not_redirected,
     _never_ran,
     _not_sent,
+    _not_readable,
     _died,
     _unregistered,
     _failed,
     _redelivered,
     _wrong,
-    _all_final,
+    _all_succeeded,
     _unfinished,
 )
 
 
 # --- verdict -----------------------------------------------------------------------------------------
 
-_SKIPPED_KINDS = frozenset({Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED, Kind.UNKNOWN})
+_SKIPPED_KINDS = frozenset({Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED})
+# Neither ever tells two revisions apart, even when the bad end shows it too.
+_NEVER_JUDGED = frozenset({Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED})
 
 
 def verdict(seen: Seen, signature: Signature) -> Judgement:
@@ -193,7 +302,9 @@ def verdict(seen: Seen, signature: Signature) -> Judgement:
     found = seen.symptom
     if found.kind is Kind.COMPLETED:
         return Judgement(Verdict.GOOD, found, seen.rule)
-    if found.same_failure(signature.bad) and found.kind is not Kind.UNKNOWN:
+    if found.kind in _NEVER_JUDGED:
+        return Judgement(Verdict.SKIP, found, seen.rule)
+    if found.same_failure(signature.bad):
         return Judgement(Verdict.BAD, found, seen.rule)
     if found.kind in _SKIPPED_KINDS:
         return Judgement(Verdict.SKIP, found, seen.rule)
@@ -206,40 +317,12 @@ def at_end(seen: Seen) -> Judgement:
     """The judgement of an end's own trial, before a signature exists: completed or not."""
     if seen.symptom.kind is Kind.COMPLETED:
         return Judgement(Verdict.GOOD, seen.symptom, seen.rule)
-    known = seen.symptom.kind is not Kind.UNKNOWN
+    known = seen.symptom.kind not in _NEVER_JUDGED
     return Judgement(Verdict.BAD if known else Verdict.SKIP, seen.symptom, seen.rule)
 
 
 def resembles(picture: Seen, signature: Signature | None) -> bool:
     """Whether a trial that is still running already looks like the bad end, so that silence means more."""
-    return signature is not None and picture.symptom.same_failure(signature.bad)
-
-
-# --- texts -------------------------------------------------------------------------------------------
-
-_VARIABLE = (
-    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I), "<uuid>"),
-    (re.compile(r"0x[0-9a-f]+", re.I), "<hex>"),
-    (re.compile(r"\b[0-9a-f]{7,40}\b", re.I), "<hex>"),
-    (re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""), "<text>"),
-    (re.compile(r"(?:/[\w.@+-]+){2,}/?"), "<path>"),
-    (re.compile(r"\d+(?:\.\d+)?"), "<n>"),
-)
-
-
-def message_template(text: str | None) -> str | None:
-    """A message without what varies from run to run: ids, numbers, quoted values, paths. None stays None."""
-    if text is None:
-        return None
-    first = text.strip().splitlines()[0] if text.strip() else ""
-    for pattern, name in _VARIABLE:
-        first = pattern.sub(name, first)
-    return first[:200]
-
-
-def canonical(text: str) -> str:
-    """A JSON text in one spelling, so that two spellings of one value agree; other text as it is."""
-    try:
-        return json.dumps(json.loads(text), sort_keys=True)
-    except ValueError:
-        return text
+    if signature is None or picture.symptom.kind in _NEVER_JUDGED:
+        return False
+    return picture.symptom.same_failure(signature.bad)

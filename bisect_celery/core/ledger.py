@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 
 from bisect_celery.model import Dump, Failure, Message, Observation, QueueCount, WorkerFacts
 
-FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED"})
+# Worst first: when witnesses differ, the worst word counts, whoever said it and whenever. A task whose body
+# succeeded and whose `on_success` then raised has a good result and a failed event: that is no success.
+FINAL = ("FAILURE", "REJECTED", "REVOKED", "IGNORED", "SUCCESS")
+# The nearest to the exception itself first: a log line may be cut, an event carries a `repr` of a copy.
+WITNESSES = ("result", "event", "log")
+
+
+@dataclass(frozen=True)
+class _Word:
+    """What one witness says became of a task."""
+
+    state: str
+    exception: str | None = None
+    detail: str | None = None
 
 
 @dataclass
@@ -25,19 +38,60 @@ class _Entry:
     started: float | None = None
     done: float | None = None
     finished: float | None = None
-    starts: int = 0
-    state: str | None = None
-    stored: str | None = None
+    bodies: int = 0
+    retries: int = 0
+    retry: tuple[str | None, str | None] = (None, None)
     value: str | None = None
-    exception: str | None = None
-    detail: str | None = None
     process: str | None = None
-    sources: set[str] = field(default_factory=set)
+    words: dict[str, _Word] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str | None:
+        told = {word.state for word in self.words.values()}
+        return next((state for state in FINAL if state in told), None)
+
+    @property
+    def stored(self) -> str | None:
+        return self.words["result"].state if "result" in self.words else None
+
+    def hear(self, source: str, word: _Word) -> bool:
+        """Whether this is news. A witness who speaks twice (a task that ran twice) is held to the worse word."""
+        known = self.words.get(source)
+        if known is not None and FINAL.index(known.state) <= FINAL.index(word.state):
+            return False
+        self.words[source] = word
+        return True
+
+    def reason(self) -> tuple[str | None, str | None]:
+        """Exception and message of the final state, by the best witness who knows it; else of the last retry."""
+        state = self.state
+        if state is None:
+            return self.retry
+        told = [self.words[source] for source in WITNESSES if source in self.words]
+        told = [word for word in told if word.state == state and state != "SUCCESS"]
+        exception = next((word.exception for word in told if word.exception), None)
+        return exception, next((word.detail for word in told if word.detail is not None), None)
 
     def frozen(self) -> Message:
-        values = dict(self.__dict__)
-        values["sources"] = tuple(sorted(self.sources))
-        return Message(**values)
+        exception, detail = self.reason()
+        return Message(
+            id=self.id,
+            wave=self.wave,
+            sent=self.sent,
+            received=self.received,
+            started=self.started,
+            done=self.done,
+            finished=self.finished,
+            starts=max(0, self.bodies - self.retries),
+            retries=self.retries,
+            state=self.state,
+            stored=self.stored,
+            value=self.value,
+            exception=exception,
+            detail=detail,
+            process=self.process,
+            sources=tuple(sorted(self.words)),
+        )
 
 
 class Ledger:
@@ -45,10 +99,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._others: dict[str, bool] = {}
         self._progress = 0.0
         self._quiet = 0.0
         self._queues: tuple[QueueCount, ...] = ()
-        self._unacked: int | None = None
+        self._counted_at = -1.0
+        self._last_final = 0.0
         self.unregistered = False
         self.children_lost = 0
         self.errors: list[str] = []
@@ -63,23 +119,25 @@ class Ledger:
     def begin(self, at: float) -> None:
         """The worker is ready: quiet is counted from here."""
         self._progress = at
+        self._quiet = 0.0
 
     def sent(self, at: float, id: str, wave: int) -> None:
         self._entries.setdefault(id, _Entry(id, wave, at))
+        self._others.pop(id, None)
         self.progress(at)
 
     def received(self, at: float, id: str) -> None:
-        entry = self._entries.get(id)
+        entry = self._known(at, id)
         if entry is not None and entry.received is None:
             entry.received = at
             self.progress(at)
 
     def started(self, at: float, id: str, process: str | None = None) -> None:
         """A body was begun, by Celery's `task-started` event: each event is one start."""
-        entry = self._entries.get(id)
+        entry = self._known(at, id)
         if entry is None:
             return
-        entry.starts += 1
+        entry.bodies += 1
         entry.started = at if entry.started is None else entry.started
         entry.process = process or entry.process
         self.progress(at)
@@ -101,11 +159,12 @@ class Ledger:
         received = [entry for entry in waiting if entry.received is not None]
         return next(iter(begun or received or waiting), None)
 
-    def retried(self, at: float, id: str) -> None:
-        """The task asked to be run again: its next start is no redelivery."""
-        entry = self._entries.get(id)
+    def retried(self, at: float, id: str, exception: str | None = None, detail: str | None = None) -> None:
+        """The task asked to be run again, and why: its next start is no redelivery."""
+        entry = self._known(at, id)
         if entry is not None:
-            entry.starts = max(0, entry.starts - 1)
+            entry.retries += 1
+            entry.retry = (exception, detail)
             self.progress(at)
 
     def finished(
@@ -121,22 +180,26 @@ class Ledger:
         process: str | None = None,
     ) -> None:
         """A witness (`source`: event, result, log) gives the task's final state."""
-        entry = self._entries.get(id)
-        if entry is None or state not in FINAL:
+        if state not in FINAL:
             return
-        if source == "result":
-            entry.stored = state
-        if entry.state is None or (entry.state != state and source == "result"):
-            entry.state = state
-        if entry.finished is None:
-            entry.finished = at
+        entry = self._known(at, id, over=True)
+        if entry is None:
+            return
+        if entry.hear(source, _Word(state, exception, detail)):
             self.progress(at)
+            self._last_final = max(self._last_final, at)
+        entry.finished = at if entry.finished is None else entry.finished
         entry.value = value if value is not None else entry.value
-        entry.exception = exception or entry.exception
-        if detail is not None and (entry.detail is None or source == "result"):
-            entry.detail = detail  # the result's own words come before an event's `repr`
         entry.process = process or entry.process
-        entry.sources.add(source)
+
+    def _known(self, at: float, id: str, *, over: bool = False) -> _Entry | None:
+        """The message of ours with this id. Tasks that ours or the project sent move too, and may be left over."""
+        entry = self._entries.get(id)
+        if entry is None and not self._others.get(id):
+            if id not in self._others or over:
+                self.progress(at)
+            self._others[id] = over
+        return entry
 
     def counted(self, at: float, queues: Iterable[QueueCount]) -> None:
         """The broker's live counts; a change in what is unacknowledged or ready is progress."""
@@ -144,6 +207,7 @@ class Ledger:
         if self._totals(new) != self._totals(self._queues):
             self.progress(at)
         self._queues = new
+        self._counted_at = at
 
     @staticmethod
     def _totals(queues: tuple[QueueCount, ...]) -> tuple[int, int]:
@@ -159,8 +223,8 @@ class Ledger:
         return now - self._progress
 
     def drained(self) -> bool:
-        """Whether the work queues hold nothing, neither ready nor unacknowledged."""
-        return self._totals(self._queues) == (0, 0)
+        """Whether the work queues hold nothing, neither ready nor unacknowledged, counted after the last final word."""
+        return self._counted_at > self._last_final and self._totals(self._queues) == (0, 0)
 
     def finals(self, wave: int) -> int:
         """How many messages of a wave have a final state from the worker's or the result's side."""
@@ -169,11 +233,18 @@ class Ledger:
     def ids(self, wave: int) -> tuple[str, ...]:
         return tuple(entry.id for entry in self._entries.values() if entry.wave == wave)
 
+    def is_ours(self, id: str) -> bool:
+        return id in self._entries
+
     def complete(self, wave: int, *, stored: bool = False) -> bool:
         """Every message of the wave final and the queues empty; `stored`: and every result came back."""
         entries = [entry for entry in self._entries.values() if entry.wave == wave]
         final = all(entry.state is not None and (entry.stored or not stored) for entry in entries)
         return bool(entries) and final and self.drained()
+
+    def all_returned(self) -> bool:
+        """Whether the worker's main process itself told the end of every message (`core.judge.all_returned`)."""
+        return bool(self._entries) and all("event" in entry.words for entry in self._entries.values())
 
     # --- the facts ---------------------------------------------------------------------------------
 
@@ -186,8 +257,10 @@ class Ledger:
         ready_at: float | None = None,
         consumers: int | None = None,
         held: int | None = None,
+        held_others: int = 0,
         worker_exit: int | None = None,
         worker_exit_at: float | None = None,
+        exit_words: str | None = None,
         foreign_broker: str | None = None,
         dumps: tuple[Dump, ...] = (),
         ended: str = "",
@@ -202,10 +275,13 @@ class Ledger:
             queues=self._queues,
             consumers=consumers,
             held=held,
+            held_others=held_others,
+            others=sum(not over for over in self._others.values()),
             last_progress=self._progress,
             quiet=self._quiet,
             worker_exit=worker_exit,
             worker_exit_at=worker_exit_at,
+            exit_words=exit_words,
             children_lost=self.children_lost,
             foreign_broker=foreign_broker,
             unregistered=self.unregistered,

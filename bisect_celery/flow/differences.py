@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect_celery.flow.ends import REPLACEMENT, Ends
-from bisect_celery.lab.plan import FAST_FLAGS, Plan
+from bisect_celery.flow.ends import Ends
+from bisect_celery.lab.plan import FAST_FLAGS, REPLACEMENT, Plan
 from bisect_celery.model import Difference, StackFacts
 
 AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})

@@ -9,25 +9,8 @@ from bisect_celery.core import deadline
 from bisect_celery.core.judge import Signature
 from bisect_celery.errors import EndsError
 from bisect_celery.flow.trials import Trials
+from bisect_celery.lab.plan import PROVIDED, REPLACEMENT
 from bisect_celery.model import Judged, Kind, Match, Revision, Tree
-
-# Result backends that live in the broker or in a trial's own folder; any other is replaced, and that is said.
-PROVIDED = frozenset(
-    {
-        None,
-        "disabled",
-        "rpc",
-        "amqp",
-        "file",
-        "filesystem",
-        "cache+memory",
-        "memory",
-        "django-db",
-        "database",
-        "db+sqlite",
-    }
-)
-REPLACEMENT = "rpc://"
 
 
 class EndsWrong(Exception):
@@ -113,6 +96,8 @@ class TryEnds:
         kind = bad.judgement.symptom.kind
         if kind is Kind.COMPLETED:
             raise EndsWrong(self._passes(bad), not_in_this_run())
+        if kind is Kind.BROKER_NOT_REDIRECTED:
+            refuse_unusable(bad, "BAD")
         if kind is Kind.UNKNOWN:
             raise EndsWrong(
                 f"BAD {self._bad.short} showed neither success nor failure: {bad.judgement.rule}.",

@@ -30,16 +30,24 @@ EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
 SECRET = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "API_KEY", "APIKEY", "CREDENTIAL", "PRIVATE", "DSN", "ACCESS_KEY")
 
 PATIENCE = 0.02
+UNREADABLE_AFTER = 1.0
 
 _lock = threading.Lock()
-_stdout = sys.stdout
+_words = [sys.stdout]
 
 
 def tell(event, **fields):
     fields["event"] = event
     with _lock:
-        _stdout.write(json.dumps(fields, default=repr) + "\n")
-        _stdout.flush()
+        _words[0].write(json.dumps(fields, default=repr) + "\n")
+        _words[0].flush()
+
+
+def keep_words_apart():
+    """Whatever the project prints, by `print`, a logger, C code or a child process, must not look like our words."""
+    _words[0] = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
 
 
 def orders(lines):
@@ -206,7 +214,17 @@ def everywhere(app):
     return EVERYWHERE[0]
 
 
+class NotPublished(Exception):
+    """The settings keep tasks from ever reaching a worker."""
+
+
+def refuse_eager(app):
+    if setting(app, "task_always_eager", "CELERY_ALWAYS_EAGER"):
+        raise NotPublished("task_always_eager is set: tasks run in whoever sends them, and no worker is asked")
+
+
 def send(app, order):
+    refuse_eager(app)
     name = order["task"] or everywhere(app)
     task = app.tasks.get(name)
     options = {"queue": order["queue"]} if order.get("queue") else {}
@@ -218,6 +236,8 @@ def send(app, order):
             result = task.apply_async(order["args"], order["kwargs"], task_id=id_, **options)
         else:
             result = app.send_task(name, order["args"], order["kwargs"], task_id=id_, **options)
+        if getattr(result, "id", None) != id_:  # a project's own `apply_async` need not return anything
+            result = app.AsyncResult(id_)
         if readable and hasattr(app.backend, "add_pending_result"):
             app.backend.add_pending_result(result)
         tell("sent", id=id_, wave=order["wave"])
@@ -230,10 +250,11 @@ def has_results(app):
 
 
 def canonical(value):
+    """The JSON text of a result. What JSON has no words for (dates, decimals) is told as `str` tells it."""
     try:
-        return json.dumps(value, sort_keys=True)
-    except (TypeError, ValueError):
-        return None
+        return json.dumps(value, sort_keys=True, default=str)
+    except (TypeError, ValueError):  # keys of several kinds, or not of JSON's; a circle
+        return json.dumps(repr(value))
 
 
 def report(result, value):
@@ -243,7 +264,7 @@ def report(result, value):
         fields["value"] = canonical(value)
     elif isinstance(value, BaseException):
         fields["exception"] = type(value).__name__
-        fields["detail"] = str(value)
+        fields["raised"] = repr(value)  # as events and the log have it, so that all tell the same
     tell("result", **fields)
 
 
@@ -268,6 +289,25 @@ def is_final(app, result):
     if hasattr(app.backend, "result_consumer"):
         return getattr(result, "_cache", None) is not None
     return result.state in FINAL
+
+
+_failing_since = []
+
+
+def read_back(app, pending):
+    """`poll`, but results that cannot be read are a fact of the project's, once that lasts for a while."""
+    try:
+        still = poll(app, pending)
+    except Exception as error:
+        now = time.time()
+        _failing_since[:] = _failing_since or [now]
+        if now - _failing_since[0] < UNREADABLE_AFTER:
+            time.sleep(PATIENCE)
+            return pending
+        complain("unreadable", error)
+        return []
+    del _failing_since[:]
+    return still
 
 
 def poll(app, pending):
@@ -324,7 +364,7 @@ def serve():
         try:
             order = lines.get(block=not pending)
         except queue.Empty:
-            pending = poll(app, pending)
+            pending = read_back(app, pending)
             continue
         if order is None or order["do"] == "quit":
             return
@@ -338,18 +378,28 @@ def serve():
             ask(app)
 
 
+def complain(event, error):
+    lines = traceback.format_exc().splitlines()
+    tell(event, exception=type(error).__name__, detail=words_of(error), lines=lines[-12:])
+
+
+def words_of(error):
+    try:
+        return str(error)
+    except Exception:  # Python 2 and a message that is not ASCII
+        return repr(error)
+
+
 def main():
+    keep_words_apart()
     # Our own folder is not the project's business; the folder we were started in is.
     sys.path[0] = os.getcwd()
-    sys.stdout = sys.stderr  # whatever the project prints must not look like our words
     try:
         serve()
-    except Exception as error:
-        lines = traceback.format_exc().splitlines()
-        tell("failed", exception=type(error).__name__, detail=str(error), lines=lines[-12:])
-        time.sleep(0)  # let the reader thread go
+    except BaseException as error:  # a project may well call sys.exit() where it is imported
+        complain("failed", error)
     # A project's threads and atexit hooks must not keep us: all that we wanted is said.
-    _stdout.flush()
+    _words[0].flush()
     os._exit(0)
 
 

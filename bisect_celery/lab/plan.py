@@ -22,6 +22,23 @@ BROKER_NAMES = (
 # Switched off for speed only after both ends showed the same symptoms without them (DESIGN 20).
 FAST_FLAGS = ("--without-mingle", "--without-gossip")
 FIRST_WITH_FAST_FLAGS = (3, 1)
+# Result backends that live in the broker or in a trial's own folder; any other is replaced, and that is said.
+PROVIDED = frozenset(
+    {
+        None,
+        "disabled",
+        "rpc",
+        "amqp",
+        "file",
+        "filesystem",
+        "cache+memory",
+        "memory",
+        "django-db",
+        "database",
+        "db+sqlite",
+    }
+)
+REPLACEMENT = "rpc://"
 
 
 @dataclass(frozen=True)
@@ -73,8 +90,8 @@ class Plan:
     def added_words(self, environment: Environment) -> tuple[str, ...]:
         return self.worker_words(environment)[len(self.worker) :]
 
-    def concurrency(self) -> int:
-        """What the start line says; the worker itself is asked too, and knows better."""
+    def concurrency(self, settings: int | None = None) -> int:
+        """What the start line says, else the project's settings; the worker itself is asked too, and knows better."""
         words = list(self.worker)
         for index, word in enumerate(words):
             if word in ("-c", "--concurrency") and index + 1 < len(words) and words[index + 1].isdigit():
@@ -82,7 +99,7 @@ class Plan:
             for prefix in ("--concurrency=", "-c"):
                 if word.startswith(prefix) and word[len(prefix) :].isdigit():
                     return int(word[len(prefix) :])
-        return DEFAULT_CONCURRENCY
+        return settings or DEFAULT_CONCURRENCY
 
     def count(self, concurrency: int, prefetch: int | None) -> int:
         """How many probes prove every slot: concurrency × (prefetch + 1) + 1 (DESIGN 10), at least 20.

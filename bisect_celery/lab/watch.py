@@ -1,39 +1,29 @@
 """One trial in a place: start, wait until ready, send, watch, prove the slots, and hand over the facts.
 
 One thread, one loop: every step drains events, reads what the programs wrote, and asks the broker for live counts.
-Nothing sleeps for a fixed time; every wait ends with a sign or with a deadline.
+Nothing sleeps for a fixed time; every wait ends with a sign or with a deadline. What signs mean is `lab.signs`' part.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.ledger import Ledger
 from bisect_celery.errors import InfraError
-from bisect_celery.lab.plan import Plan
-from bisect_celery.model import (
-    Cancel,
-    Dump,
-    Environment,
-    Failure,
-    Observation,
-    Place,
-    Running,
-    Stage,
-    WorkerFacts,
-)
+from bisect_celery.lab.missing import missing_in
+from bisect_celery.lab.plan import PROVIDED, Plan
+from bisect_celery.lab.signs import Signs, Tail
+from bisect_celery.model import Cancel, Dump, Environment, Failure, Observation, Place, Running, Stage
 from bisect_celery.probe import logs
 from bisect_celery.probe.events import Monitor
 from bisect_celery.probe.send import publish
@@ -42,32 +32,17 @@ STEP = 0.02
 COUNT_EVERY = 0.08
 PREPARE_DEADLINE = 300.0
 ASK_DEADLINE = 5.0
+SHOWN_LINES = 12
 DEFAULT_QUEUE = "celery"
-EVERYWHERE = "celery.accumulate"
-_INTERNAL = re.compile(r"(\.pidbox$|^celeryev\.|\.reply\.|^bisect-celery\.|^amq\.gen|^[0-9a-f-]{36}$)")
+# A task every Celery has, newest name first, as in the guest.
+EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
+# Celery's own queues: remote control, events, replies and results (a task's id, with dashes or, until 4, without).
+_INTERNAL = re.compile(
+    r"\.pidbox$|^celeryev\.|\.reply\.|^bisect-celery\.|^amq\.gen"
+    r"|^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
+)
 
 Looks = Callable[[Observation], bool]
-
-
-class Tail:
-    """New whole lines of a file that grows."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self._rest = b""
-
-    def lines(self) -> Iterator[str]:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            return
-        self._offset += len(data)
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            yield line.decode("utf-8", "replace")
 
 
 class Watch:
@@ -88,22 +63,20 @@ class Watch:
         """`looks_bad` tells whether a picture resembles the bad end, so that silence may be believed sooner."""
         self._place, self._plan, self._environment = place, plan, environment
         self._deadlines, self._cancel, self._walled = deadlines, cancel, walled
-        self._looks_bad, self._learn_secrets = looks_bad, learn_secrets
-        self._ledger = Ledger()
-        self._facts = WorkerFacts()
+        self._looks_bad = looks_bad
         self._zero = time.monotonic()
+        self._ledger = Ledger()
+        self._signs = Signs(self._ledger, self.now, place.broker_url, plan.probe.done_log, learn_secrets)
         self._worker: Running | None = None
         self._sender: Running | None = None
         self._monitor: Monitor | None = None
         self._tails: list[tuple[Tail, Callable[[str], None]]] = []
-        self._log: list[str] = []
         self._next_count = 0.0
         self._ready_at: float | None = None
-        self._foreign: str | None = None
-        self._failure: Failure | None = None
-        self._loaded = False
-        self._asked: dict[str, Any] | None = None
+        self._answers = False
+        self._asked_concurrency: int | None = None
         self._held: int | None = None
+        self._held_others = 0
         self._consumers: int | None = None
 
     def now(self) -> float:
@@ -128,21 +101,24 @@ class Watch:
         if ended in ("quiet", "total") and self._worker is not None:
             if self._held is None:
                 self._ask()
+            self._count()
             dumps = self._place.dump(self._worker)
         return self._picture(ended, dumps)
 
     def _picture(self, ended: str, dumps: tuple[Dump, ...] = ()) -> Observation:
-        exit_code = self._worker.exit_code() if self._worker is not None else None
+        exit_code = self._worker.exit_code() if self._worker is not None and self._ready_at is not None else None
         return self._ledger.observation(
             self.now(),
-            failure=self._failure,
-            worker=self._facts,
+            failure=self._signs.failure,
+            worker=self._signs.facts,
             ready_at=self._ready_at,
             consumers=self._consumers,
             held=self._held,
-            worker_exit=exit_code if self._ready_at is not None else None,
+            held_others=self._held_others,
+            worker_exit=exit_code,
             worker_exit_at=self.now() if exit_code is not None else None,
-            foreign_broker=self._foreign,
+            exit_words=logs.last_words(list(self._signs.log)) if exit_code is not None else None,
+            foreign_broker=self._signs.foreign,
             dumps=dumps,
             ended=ended,
             load=_load(),
@@ -156,21 +132,26 @@ class Watch:
         running = self._place.start(self._plan.prepare_program(self._place, self._environment))
         if not self._cancel.wait(lambda: not running.alive(), PREPARE_DEADLINE):
             running.stop()
-            self._failure = Failure(Stage.PREPARE, f"`{self._plan.prepare}` did not end in {PREPARE_DEADLINE:g} s")
-            return "failure"
-        if running.exit_code() != 0:
-            lines = _last_lines(running)
-            found = logs.last_exception(lines)
-            reason = f"`{self._plan.prepare}` ended with status {running.exit_code()}"
-            self._failure = Failure(Stage.PREPARE, reason, found[0] if found else None, lines=tuple(lines[-12:]))
-            return "failure"
-        return None
+            reason = f"`{self._plan.prepare}` did not end in {PREPARE_DEADLINE:g} s"
+            return self._fails(Failure(Stage.PREPARE, reason))
+        if running.exit_code() == 0:
+            return None
+        lines = _last_lines(running)
+        found = logs.last_exception(lines)
+        reason = f"`{self._plan.prepare}` ended with status {running.exit_code()}"
+        exception, missing = (found[0], missing_in(*found)) if found else (None, ())
+        return self._fails(Failure(Stage.PREPARE, reason, exception, missing, tuple(lines[-SHOWN_LINES:])))
+
+    def _fails(self, failure: Failure) -> str:
+        """The sender's own words on a failure come first: it says why, where the worker often only ends."""
+        self._signs.failure = self._signs.failure or failure
+        return "failure"
 
     def _load(self) -> str | None:
         """Start the sender, which loads the app; without a wall the worker waits until the app is known to be ours."""
         self._monitor = Monitor(self._place.harness_url)
         self._sender = self._place.start(self._plan.sender_program(self._place, self._environment))
-        self._tails.append((Tail(self._sender.out), self._sender_says))
+        self._tails.append((Tail(self._sender.out), self._signs.sender_line))
         broker = urlsplit(self._place.broker_url)
         self._order(
             do="load",
@@ -187,25 +168,39 @@ class Watch:
 
     def _until_loaded(self) -> str | None:
         """Wait for the sender's word on the app; its own failure to load it is why the worker would not boot."""
-        known = self._wait(lambda: self._loaded or self._foreign is not None, self._deadlines.boot)
-        if self._foreign is not None:
+        self._wait(lambda: self._signs.loaded or self._signs.foreign is not None, self._deadlines.boot, worker=False)
+        if self._signs.foreign is not None:
             return "foreign"
-        if not known and self._failure is None:
-            self._failure = Failure(Stage.BOOT, f"the app did not load within {self._deadlines.boot:g} s")
-        return None if known else "failure"
+        if self._signs.loaded:
+            return self._results_elsewhere()
+        code = self._sender.exit_code() if self._sender is not None else None
+        if code is None:
+            return self._fails(Failure(Stage.BOOT, f"the app did not load within {self._deadlines.boot:g} s"))
+        reason = f"loading the app ended the program with status {code} and without a word"
+        return self._fails(Failure(Stage.BOOT, reason, lines=tuple(_last_lines(self._sender)[-SHOWN_LINES:])))
 
-    def _wait(self, condition: Callable[[], bool], deadline: float) -> bool:
-        """Step until `condition` holds; False when it cannot any more (a program ended, a failure, the deadline)."""
+    def _results_elsewhere(self) -> str | None:
+        """Results must not go where the project's go. Whoever asked for the trial replaces the backend; where that
+        has no effect, the app is as little ours as with another broker."""
+        backend = self._signs.facts.result_backend
+        if backend in PROVIDED:
+            return None
+        if self._plan.result_url is not None:
+            self._signs.foreign = f"its result backend `{backend}`"
+            return "foreign"
+        return self._fails(Failure(Stage.BOOT, f"results would go to `{backend}`, which is not provided here"))
+
+    def _wait(self, condition: Callable[[], bool], deadline: float, *, worker: bool = True) -> bool:
+        """Step until `condition` holds; False when it cannot any more: a failure, the deadline, or the end of a
+        program (of the worker only if `worker`)."""
         end = self.now() + deadline
         while self.now() < end:
+            gone = self._gone(self._sender) or (worker and self._gone(self._worker))
             self._step()
             if condition():
                 return True
-            if self._failure is not None or self._gone(self._worker):
+            if gone or self._signs.failure is not None:
                 return False
-            if self._gone(self._sender):
-                self._step()  # its last words
-                return condition()
         return False
 
     @staticmethod
@@ -217,54 +212,55 @@ class Watch:
     def _boot(self) -> str | None:
         self._worker = self._place.start(self._plan.worker_program(self._place, self._environment))
         for path in (self._worker.out, self._worker.err):
-            self._tails.append((Tail(path), self._worker_says))
-        ready = self._wait(self._stands, self._deadlines.boot)
-        if self._foreign is not None:
+            self._tails.append((Tail(path), self._signs.worker_line))
+        stands = self._wait(self._stands, self._deadlines.boot)
+        if self._signs.foreign is not None:
             return "foreign"
-        if not ready:
-            self._step()
-            self._failure = self._failure or self._boot_failure()
-            return "failure"
         ended = self._until_loaded()
+        if not stands and ended != "foreign":
+            return self._fails(self._boot_failure())
         if ended is None:
             self._ready_at = round(self.now(), 3)
-            self._ledger.begin(self.now())
             self._ask()
-            self._held = None
+            self._answers, self._held = self._held is not None, None
+            self._ledger.begin(self.now())
         return ended
 
     def _stands(self) -> bool:
-        """Whether a consumer stands on every work queue there is (the worker declares all before it consumes any)."""
+        """Whether a consumer stands on every work queue there is, or on one of them and the worker says it is ready:
+        a project may declare queues that its worker does not consume, such as one for dead letters."""
         assert self._monitor is not None
-        if self._foreign is not None:
+        if self._signs.foreign is not None:
             return True
-        names = [
-            queue.name for queue in self._place.queues() if not queue.exclusive and not _INTERNAL.search(queue.name)
-        ]
-        if not names:
+        queues = [queue for queue in self._place.queues() if not queue.exclusive]
+        names = [queue.name for queue in queues if not _INTERNAL.search(queue.name)]
+        counts = self._monitor.consumers(names) if names else {}
+        consumed = [count for count in counts.values() if count]
+        self._consumers = min(consumed, default=0)
+        if not consumed or not (self._signs.ready or len(consumed) == len(names)):
             return False
-        counts = self._monitor.consumers(names)
-        self._consumers = min(counts.values(), default=0)
-        return bool(counts) and self._consumers > 0 and self._monitor.listen()
+        return self._monitor.listen()
 
     def _boot_failure(self) -> Failure:
         assert self._worker is not None
-        code = self._worker.exit_code()
+        code, log = self._worker.exit_code(), list(self._signs.log)
+        lines = tuple(log[-SHOWN_LINES:])
         if code is None:
-            reason = f"no consumer stood on a queue within {self._deadlines.boot:g} s"
-            return Failure(Stage.BOOT, reason, lines=tuple(self._log[-12:]))
-        found = logs.last_exception(self._log)
-        reason = f"{found[0]}: {found[1]}" if found else f"the worker ended with status {code} before it was ready"
-        missing = missing_in(*found) if found else ()
-        return Failure(Stage.BOOT, reason, found[0] if found else None, missing, tuple(self._log[-12:]))
+            return Failure(Stage.BOOT, f"no consumer stood on a queue within {self._deadlines.boot:g} s", lines=lines)
+        found = logs.last_exception(log)
+        if found is None:
+            return Failure(Stage.BOOT, f"the worker ended with status {code} before it was ready", lines=lines)
+        reason = ": ".join(filter(None, found))
+        return Failure(Stage.BOOT, reason, found[0], missing_in(*found), lines)
 
     # --- probes --------------------------------------------------------------------------------------
 
     def _concurrency(self) -> int:
-        return self._facts.concurrency or self._plan.concurrency()
+        """The worker knows best, then its start line, then its settings."""
+        return self._asked_concurrency or self._plan.concurrency(self._signs.facts.concurrency)
 
     def _first_wave(self) -> str | None:
-        return self._wave(1, self._plan.count(self._concurrency(), self._facts.prefetch))
+        return self._wave(1, self._plan.count(self._concurrency(), self._signs.facts.prefetch))
 
     def _second_wave(self) -> str | None:
         """After the first wave is done: does the pool still serve, and does the worker count every slot as free?"""
@@ -275,8 +271,11 @@ class Watch:
         return self._watch(self._slots_free)
 
     def _slots_free(self) -> bool:
+        """By the worker's own count; a worker that cannot be asked has told the end of every task by itself."""
+        if not self._answers and self._ledger.all_returned():
+            return self._ledger.drained()
         self._ask()
-        return self._held == 0
+        return self._held == 0 and self._ledger.drained()
 
     def _wave(self, wave: int, count: int) -> str | None:
         probe = self._plan.probe
@@ -295,24 +294,25 @@ class Watch:
                 ids=ids,
                 wave=wave,
             )
-        return self._watch(lambda: self._ledger.complete(wave, stored=self._facts.ignore_result is False))
+        return self._watch(lambda: self._ledger.complete(wave, stored=self._signs.facts.ignore_result is False))
 
     def _send_ourselves(self, ids: list[str]) -> None:
         """Results go to whoever sends by the project's own means, so here events and the log are the witnesses."""
-        probe = self._plan.probe
-        self._facts = replace(self._facts, ignore_result=True)
+        probe, facts = self._plan.probe, self._signs.facts
+        self._signs.facts = replace(facts, ignore_result=True)
+        everywhere = next((name for name in EVERYWHERE if name in facts.registered), EVERYWHERE[0])
         publish(
             self._place.harness_url,
             probe.queue or DEFAULT_QUEUE,
-            probe.task or EVERYWHERE,
+            probe.task or everywhere,
             ids,
             args=probe.args,
             kwargs=probe.kwargs,
-            celery=self._facts.celery,
+            celery=facts.celery,
         )
 
     def _watch(self, done: Callable[[], bool]) -> str | None:
-        """Step until `done`; otherwise why watching ended: "exit", "failure", "quiet", "total"."""
+        """Step until `done`; otherwise why watching ended: "exit", "failure", "foreign", "quiet", "total"."""
         end = (self._ready_at or 0.0) + self._deadlines.total
         while True:
             self._step()
@@ -321,7 +321,9 @@ class Watch:
             if self._gone(self._worker):
                 self._step()
                 return "exit"
-            if self._gone(self._sender) or self._failure is not None:
+            if self._signs.foreign is not None:
+                return "foreign"
+            if self._gone(self._sender) or self._signs.failure is not None:
                 self._step()
                 return self._sender_died()
             if self._silent():
@@ -330,7 +332,7 @@ class Watch:
                 return "total"
 
     def _sender_died(self) -> str:
-        if self._failure is None:
+        if self._signs.failure is None:
             raise InfraError("The sender ended without a word.", "Its output is among the trial's artifacts.")
         return "failure"
 
@@ -343,202 +345,51 @@ class Watch:
 
     def _ask(self) -> None:
         """Ask the worker, through the sender, what it holds; a worker that does not answer leaves things unknown."""
-        self._asked = None
+        self._signs.asked = None
         self._order(do="ask")
-        if not self._wait(lambda: self._asked is not None, ASK_DEADLINE) or self._asked is None:
-            self._held = None
-            return
-        held = self._asked.get("held")
+        self._wait(lambda: self._signs.asked is not None, ASK_DEADLINE)
+        asked: dict[str, Any] = self._signs.asked or {}
+        held = asked.get("held")
         self._held = None if held is None else len(held)
-        self._facts = replace(
-            self._facts,
-            concurrency=self._asked.get("concurrency") or self._facts.concurrency,
-            prefetch=self._asked.get("prefetch") or self._facts.prefetch,
-            pool=self._asked.get("pool") or self._facts.pool,
+        self._held_others = sum(not self._ledger.is_ours(identity) for identity in held or ())
+        facts = self._signs.facts
+        self._asked_concurrency = asked.get("concurrency") or self._asked_concurrency
+        self._signs.facts = replace(
+            facts,
+            concurrency=self._asked_concurrency or facts.concurrency,
+            prefetch=asked.get("prefetch") or facts.prefetch,
+            pool=asked.get("pool") or facts.pool,
         )
 
-    # --- signs ---------------------------------------------------------------------------------------
+    # --- one step ------------------------------------------------------------------------------------
 
     def _step(self) -> None:
         self._cancel.check()
         assert self._monitor is not None
         for event in self._monitor.drain(STEP):
-            self._event(event)
+            self._signs.event(event)
         for tail, take in self._tails:
             for line in tail.lines():
                 take(line)
         if self.now() >= self._next_count:
-            self._next_count = self.now() + COUNT_EVERY
-            self._ledger.counted(self.now(), [q for q in self._place.queues() if not _INTERNAL.search(q.name)])
+            self._count()
 
-    def _event(self, event: dict[str, Any]) -> None:
-        identity, at = event.get("uuid"), self.now()
-        if not isinstance(identity, str):
-            return
-        kind = event.get("type")
-        if kind == "task-received":
-            self._ledger.received(at, identity)
-        elif kind == "task-started":
-            self._ledger.started(at, identity)
-        elif kind == "task-succeeded":
-            self._ledger.finished(at, identity, "SUCCESS", "event")
-        elif kind == "task-failed":
-            exception, detail = _exception_of(str(event.get("exception") or ""))
-            self._ledger.finished(at, identity, "FAILURE", "event", exception=exception, detail=detail)
-        elif kind == "task-retried":
-            self._ledger.retried(at, identity)
-        elif kind in ("task-revoked", "task-rejected"):
-            self._ledger.finished(at, identity, str(kind)[5:].upper(), "event")
-
-    def _worker_says(self, line: str) -> None:
-        self._log.append(line)
-        at = self.now()
-        self._done_in(line, at)
-        address = logs.broker_in(line)
-        if address is not None and not self._is_ours(address):
-            self._foreign = address
-        sign = logs.read_line(line)
-        if sign is None:
-            return
-        if sign.what == "unregistered":
-            self._ledger.unregistered = True
-        elif sign.what == "lost":
-            self._ledger.children_lost += 1
-        elif sign.what == "error":
-            self._ledger.errors.append(line)
-        elif sign.id is not None:
-            self._task_line(at, sign)
-
-    def _task_line(self, at: float, sign: logs.LogSign) -> None:
-        assert sign.id is not None
-        if sign.what == "received":
-            self._ledger.received(at, sign.id)
-        elif sign.what == "succeeded":
-            self._ledger.finished(at, sign.id, "SUCCESS", "log", process=sign.process)
-        elif sign.what == "failed":
-            self._ledger.finished(at, sign.id, "FAILURE", "log", exception=sign.exception, process=sign.process)
-
-    def _done_in(self, line: str, at: float) -> None:
-        pattern = self._plan.probe.done_log
-        if pattern and re.search(pattern, line):
-            named = re.search(logs.UUID, line)
-            self._ledger.done(at, named.group("id") if named else None)
-
-    def _is_ours(self, address: str) -> bool:
-        ours, theirs = urlsplit(self._place.broker_url), urlsplit(address)
-        with contextlib.suppress(ValueError):
-            return (ours.hostname, ours.port) == (theirs.hostname, theirs.port or 5672)
-        return False
-
-    def _sender_says(self, line: str) -> None:
-        try:
-            said = json.loads(line)
-        except ValueError:
-            return
-        handler = getattr(self, f"_sender_{said.get('event', '').replace('-', '_')}", None)
-        if handler is not None:
-            handler(said)
-
-    def _sender_loaded(self, said: dict[str, Any]) -> None:
-        facts, task = said["facts"], said.get("task") or {}
-        self._learn_secrets(said.get("secrets") or [])
-        self._loaded = True
-        self._facts = WorkerFacts(
-            celery=facts.get("celery"),
-            python=facts.get("python"),
-            concurrency=facts.get("concurrency"),
-            acks_late=task.get("acks_late"),
-            ignore_result=task.get("ignore_result"),
-            registered=tuple(facts.get("registered") or ()),
-            result_backend=facts.get("result_backend"),
-            broker_kind=facts.get("broker_kind"),
-        )
-
-    def _sender_sending(self, said: dict[str, Any]) -> None:
-        self._facts = replace(
-            self._facts,
-            acks_late=said.get("acks_late", self._facts.acks_late),
-            ignore_result=not said["readable"],
-        )
-
-    def _sender_foreign(self, said: dict[str, Any]) -> None:
-        self._foreign = said["address"]
-
-    def _sender_result(self, said: dict[str, Any]) -> None:
-        self._ledger.finished(
-            self.now(),
-            said["id"],
-            said["state"],
-            "result",
-            value=said.get("value"),
-            exception=said.get("exception"),
-            detail=said.get("detail"),
-        )
-
-    def _sender_asked(self, said: dict[str, Any]) -> None:
-        self._asked = said
-
-    def _sender_failed(self, said: dict[str, Any]) -> None:
-        stage = Stage.PROBE if self._loaded else Stage.BOOT
-        detail = said.get("detail") or ""
-        lines = tuple(said.get("lines") or ())
-        missing = missing_in(said["exception"], detail)
-        self._failure = Failure(stage, f"{said['exception']}: {detail}", said["exception"], missing, lines)
+    def _count(self) -> None:
+        began = self.now()  # what happened while the broker was counting may be missing from its answer
+        queues = [queue for queue in self._place.queues() if not _INTERNAL.search(queue.name)]
+        self._ledger.counted(began, queues)
+        self._next_count = self.now() + COUNT_EVERY
 
     def _order(self, **order: Any) -> None:
         assert self._sender is not None
         self._sender.write(json.dumps(order))
 
 
-# --- words out of exceptions ---------------------------------------------------------------------------
-
-_MISSING = (
-    ("module", re.compile(r"No module named '?([\w.]+)'?")),
-    ("variable", re.compile(r"^'?([A-Z][A-Z0-9_]+)'?$")),
-    ("variable", re.compile(r"Set the ([A-Z][A-Z0-9_]+) environment variable")),
-    (
-        "variable",
-        re.compile(r"([A-Z][A-Z0-9_]{3,}) (?:not found|is not set|must be set|must not be empty|is required)"),
-    ),
-    ("variable", re.compile(r"The ([A-Z][A-Z0-9_]+) setting must not be empty")),
-    ("host", re.compile(r"could not translate host name \"([^\"]+)\"")),
-    ("host", re.compile(r"Unknown (?:MySQL )?server host '([^']+)'")),
-    ("file", re.compile(r"No such file or directory: '([^']+)'")),
-    ("package", re.compile(r"lib(\w+)\.so[.\d]*: cannot open shared object file")),
-)
-
-
-def missing_in(exception: str, detail: str) -> tuple[tuple[str, str], ...]:
-    """(kind, name) of what a boot failure says it lacks: a module, a variable, a host, a file, a system package."""
-    for kind, pattern in _MISSING:
-        found = pattern.search(detail.strip())
-        if found and not (
-            kind == "variable" and exception not in ("KeyError", "ImproperlyConfigured") and "environment" not in detail
-        ):
-            return ((kind, found.group(1)),)
-    return ()
-
-
-def _exception_of(text: str) -> tuple[str | None, str | None]:
-    """Type and message from Celery's event, which carries `repr(exception)`: `ValueError('no such order')`.
-
-    The message is what `str(exception)` would have been, so that events and results tell the same.
-    """
-    found = re.match(r"(?:\w+\.)*(\w+)\((.*?),?\)$", text, re.DOTALL)
-    if found is None:
-        return text or None, None
-    detail = found.group(2)
-    with contextlib.suppress(ValueError, SyntaxError):
-        value = ast.literal_eval(detail)
-        detail = str(value)
-    return found.group(1), detail
-
-
-def _last_lines(running: Running) -> list[str]:
+def _last_lines(running: Running | None) -> list[str]:
     lines: list[str] = []
-    for path in (running.out, running.err):
+    for path in (running.out, running.err) if running is not None else ():
         with contextlib.suppress(OSError):
-            lines += path.read_text("utf-8", "replace").splitlines()[-40:]
+            lines += path.read_text("utf-8", "replace").splitlines()
     return lines
 
 

@@ -1,43 +1,61 @@
 """What a worker's log tells of its tasks: pure parsing of lines, any Celery from 2.5 to today.
 
 The formats are those of `celery.app.trace` and `celery.worker.strategy` (read in 3.1, 4.4, 5.x): projects may
-replace them, which is why the log is one of three sources and never the only one that counts.
+replace them, which is why the log is one of three sources and never the only one that counts. From 4.0 on a task's
+end is written by the pool process, before signals and acknowledgement; until 3.1 by the main process, after both.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 UUID = r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _TASK = rf"[Tt]ask:? (?P<name>\S+?)\[{UUID}\]"
-_PROCESS = re.compile(r"/(?P<process>(?:Fork)?PoolWorker-[\d:]+|MainProcess|Worker-\d+)\]")
+_RAISED = r"(?P<raised>\S.*)$"
+_PROCESS = re.compile(r"/(?P<process>(?:Fork|Spawn)?PoolWorker-[\d:]+|MainProcess|Worker-\d+)\]")
 _RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("received", re.compile(rf"{_TASK} received")),
     ("received", re.compile(rf"(?:Received|Got) task(?: from broker)?: (?P<name>\S+?)\[{UUID}\]")),
     ("succeeded", re.compile(rf"{_TASK} succeeded in ")),
-    ("failed", re.compile(rf"{_TASK} raised (?:un)?expected: (?P<exception>\w+)\(")),
-    ("failed", re.compile(rf"{_TASK} raised exception: (?P<exception>\w+)\(")),
-    ("failed", re.compile(rf"{_TASK} INTERNAL ERROR: (?P<exception>\w+)\(")),
-    ("retry", re.compile(rf"{_TASK} retry: ")),
-    ("discarded", re.compile(rf"{_TASK} (?:ignored|discarded|rejected)")),
+    ("failed", re.compile(rf"{_TASK} raised (?:unexpected|expected|exception): {_RAISED}")),
+    ("failed", re.compile(rf"{_TASK} INTERNAL ERROR: {_RAISED}")),
+    ("retry", re.compile(rf"{_TASK} retry: {_RAISED}")),
+    ("ignored", re.compile(rf"{_TASK} ignored")),
+    ("rejected", re.compile(rf"{_TASK} reject requeue=False")),  # with True it comes back: no end
+    ("revoked", re.compile(rf"(?:Discarding|Skipping) revoked task: (?P<name>\S+?)\[{UUID}\]")),
 )
-_UNREGISTERED = re.compile(r"Received unregistered task of type '?(?P<name>[^'\s]+?)'?\.$")
-_BROKER = re.compile(r"(?:Connected to|transport:\s+)\s*(?P<url>\w+://\S+)")
-_LOST = re.compile(r"WorkerLostError|Process '?(?:Fork)?PoolWorker-\S+'? .*exited with|exitcode:? ?-?\d+ \(SIG")
+# Before 5.0 on Python 2 the name is written as u'name'.
+_UNREGISTERED = re.compile(r"Received unregistered task of type u?'?(?P<name>[^'\s]+?)'?\.$")
+# The banner, and the consumer's own words, which begin a line or follow a log line's prefix: a project's tasks
+# may well tell that they are connected to something.
+_BROKER = re.compile(r"(?:\.> transport:\s+|^(?:\[[^\]]*\] )?Connected to )(?P<url>\w[\w+.-]*://\S+)")
+_BROKER_SCHEMES = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
+_LOST = re.compile(r"Process u?'?(?:Fork|Spawn)?(?:Pool)?Worker-[\d:]+'? pid:\d+ exited with ")
+_READY = re.compile(r"(?:^|[\s\]])\S+@\S+ (?:ready|has started)\.$")
 _ERROR = re.compile(r"\[[^\]]*?(?:ERROR|CRITICAL)/\w+")
-_RAISED = re.compile(
-    r"^(?P<type>(?:\w+\.)*(?P<exception>\w+(?:Error|Exception|Exit|Warning|NotRegistered|Lost\w*)))(?::|$)"
+_UNRECOVERABLE = re.compile(r"Unrecoverable error: (?P<raised>\S.*)$")
+_PREFIX = re.compile(r"^\[[^\]]*\b[A-Z]+/\w")
+_TRACEBACK = re.compile(r"^(?P<indent>\s*)Traceback \(most recent call last\):")
+_WORDS = re.compile(r"^(?P<type>[^\W\d][\w.]*)(?:: (?P<message>.*)|:?$)")
+_NAMED = re.compile(
+    r"^(?:\w+\.)*(?P<type>\w+(?:Error|Exception|Exit|Warning|NotRegistered|Lost\w*|ImproperlyConfigured))"
+    r"(?:: (?P<message>.*)|:?$)"
 )
 
 
 @dataclass(frozen=True)
 class LogSign:
-    """One thing a log line says. `what`: received, succeeded, failed, retry, discarded, unregistered, lost, error."""
+    """One thing a log line says.
+
+    `what`: received, succeeded, failed, retry, ignored, rejected, revoked, unregistered, lost (a pool process died),
+    ready, error. `raised` is what follows: for a failure the `repr` of its exception, for a retry its reason.
+    """
 
     what: str
     id: str | None = None
-    exception: str | None = None
+    raised: str | None = None
     process: str | None = None
 
 
@@ -48,11 +66,10 @@ def read_line(line: str) -> LogSign | None:
     for what, pattern in _RULES:
         if found := pattern.search(line):
             groups = found.groupdict()
-            return LogSign(what, groups.get("id"), groups.get("exception"), where)
-    if _UNREGISTERED.search(line):
-        return LogSign("unregistered")
-    if _LOST.search(line):
-        return LogSign("lost")
+            return LogSign(what, groups.get("id"), groups.get("raised"), where)
+    for what, pattern in (("unregistered", _UNREGISTERED), ("lost", _LOST), ("ready", _READY)):
+        if pattern.search(line):
+            return LogSign(what)
     if _ERROR.search(line):
         return LogSign("error", process=where)
     return None
@@ -61,12 +78,45 @@ def read_line(line: str) -> LogSign | None:
 def broker_in(line: str) -> str | None:
     """The broker's address in a worker's banner or connection line, without credentials."""
     found = _BROKER.search(line)
-    return re.sub(r"//[^@/]*@", "//", found.group("url")) if found else None
+    if found is None:
+        return None
+    url = found.group("url")
+    if "transport:" not in line and url.partition("://")[0] not in _BROKER_SCHEMES:
+        return None
+    return re.sub(r"//[^@/]*@", "//", url)
 
 
-def last_exception(lines: list[str]) -> tuple[str, str] | None:
+def last_exception(lines: Sequence[str]) -> tuple[str, str] | None:
     """(type, message) of the last traceback's last line in a log, which is why a worker did not boot."""
+    for index in range(len(lines) - 1, -1, -1):
+        if found := _TRACEBACK.match(lines[index]):
+            return _after_traceback(lines[index + 1 :], found.group("indent"))
     for line in reversed(lines):
-        if found := _RAISED.match(line.strip()):
-            return found.group("exception"), line.strip()[found.end("type") :].lstrip(": ")
+        if found := _NAMED.match(line.strip()):
+            return found.group("type"), found.group("message") or ""
     return None
+
+
+def _after_traceback(lines: Sequence[str], indent: str) -> tuple[str, str] | None:
+    """The words a traceback ends with: its first line that is not indented further than its head."""
+    for line in lines:
+        rest = line.removeprefix(indent)
+        if rest.strip() and not rest.startswith((" ", "\t")):
+            found = _WORDS.match(rest.rstrip())
+            return (found.group("type").rpartition(".")[2], found.group("message") or "") if found else None
+    return None
+
+
+def last_words(lines: Sequence[str]) -> str | None:
+    """Why a worker that had been ready ended, as its log says: an unrecoverable error's `repr`, or the traceback that
+    the log ends with as `Type: message`. None when it says nothing; a task's traceback is followed by other lines."""
+    for line in reversed(lines):
+        if found := _UNRECOVERABLE.search(line):
+            return found.group("raised")
+    heads = [index for index, line in enumerate(lines) if _TRACEBACK.match(line)]
+    if not heads or any(_PREFIX.match(line) for line in lines[heads[-1] :]):
+        return None
+    if heads[-1] and _PREFIX.match(lines[heads[-1] - 1]):
+        return None  # the traceback belongs to a log line: it was caught
+    found_last = last_exception(lines[heads[-1] :])
+    return ": ".join(filter(None, found_last)) if found_last else None

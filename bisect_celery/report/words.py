@@ -35,9 +35,10 @@ STAGES = {
     Stage.PREPARE: "its prepare command failed",
     Stage.BOOT: "the worker did not start",
     Stage.PROBE: "the tasks could not be sent",
+    Stage.RESULT: "the results could not be read",
 }
 VERDICTS = {Verdict.GOOD: "good", Verdict.BAD: "bad", Verdict.SKIP: "skip"}
-ENDED_BADLY = ("FAILURE", "REVOKED", "REJECTED")
+ENDED_BADLY = ("FAILURE", "REVOKED", "REJECTED", "IGNORED")
 
 
 def verdict(value: Verdict) -> str:

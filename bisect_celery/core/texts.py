@@ -1,0 +1,122 @@
+"""Texts that are compared: exceptions as witnesses tell them, messages without what varies, JSON in one spelling.
+
+Pure. Two trials show the same failure when kind, exception and message template agree, so whatever differs from run
+to run must go here, and whatever names another failure must stay.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+import re
+
+LONGEST_TEMPLATE = 200
+LONGEST_REPR = 20_000
+
+# --- messages ----------------------------------------------------------------------------------------
+
+_QUOTED = re.compile(r"(?<!\w)[bBuUrR]{0,2}(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)")
+_VARIABLE = (
+    # Paths before numbers and ids, which are often parts of them; an address keeps its scheme.
+    (re.compile(r"(?<![\w.])(?:/[\w.@+%~=-]+){2,}/?"), "<path>"),
+    # One name for ids and numbers: an id is sometimes all digits, and then must not look different.
+    (re.compile(r"\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b", re.I), "<n>"),
+    (re.compile(r"\b0x[0-9a-f]+\b", re.I), "<n>"),
+    (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.I), "<n>"),
+    (re.compile(r"(?:(?<![\w.>)\]-])-)?\d+(?:,\d{3}\b)*(?:\.\d+)?(?:e[-+]?\d+)?", re.I), "<n>"),
+)
+# What these quote are names in the code, which no run changes: two of them are two failures.
+NAMES_CODE = frozenset(
+    {
+        "AttributeError",
+        "ImportError",
+        "ModuleNotFoundError",
+        "NameError",
+        "NotRegistered",
+        "TypeError",
+        "UnboundLocalError",
+    }
+)
+
+
+def message_template(text: str | None, exception: str | None = None) -> str | None:
+    """A message without what varies from run to run: ids, numbers, quoted values, paths. None stays None.
+
+    `exception` is the type that carries it: some quote names of code, and those stay.
+    """
+    if text is None:
+        return None
+    first = text.strip().splitlines()[0] if text.strip() else ""
+    if exception not in NAMES_CODE:
+        first = _QUOTED.sub("<text>", first)
+    for pattern, name in _VARIABLE:
+        first = pattern.sub(name, first)
+    return first[:LONGEST_TEMPLATE]
+
+
+def canonical(text: str) -> str:
+    """A JSON text in one spelling, so that two spellings of one value agree; other text as it is."""
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text
+
+
+# --- exceptions --------------------------------------------------------------------------------------
+
+_CALL = re.compile(r"(?:\w+\.)*(?P<name>[^\W\d]\w*)\((?P<arguments>.*)\)", re.DOTALL)
+_NAME = re.compile(r"[^\W\d][\w.]*")
+_LAST_LINE = re.compile(r"(?P<name>[^\W\d][\w.]*)(?::(?: |$)|$)")
+
+
+def told_exception(text: str, traceback: str | None = None) -> tuple[str | None, str | None]:
+    """Type and message out of `repr(exception)`, which is what events, results and the log have in common.
+
+    The message is what `str(exception)` would be where that can be known: for Python's own exceptions exactly, for
+    others as `Exception.__str__` makes it. A `repr` that is not written like a call gives its type by the
+    `traceback` (its text) if there is one, else by the first name in it.
+    """
+    text = text.strip()[:LONGEST_REPR]
+    call = _CALL.fullmatch(text)
+    if call is not None:
+        return call["name"], _message(call["name"], call["arguments"])
+    named = _raised_by(traceback) if traceback else None
+    if named is None and (first := _NAME.search(text)):
+        named = first.group().rpartition(".")[2]
+    return named, text or None
+
+
+def _message(name: str, written: str) -> str:
+    arguments = _arguments(written)
+    if arguments is None:
+        return written
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        try:
+            return str(kind(*arguments))
+        except Exception:  # arguments that this version of Python does not take
+            pass
+    return str(arguments[0]) if len(arguments) == 1 else str(arguments) if arguments else ""
+
+
+def _arguments(written: str) -> tuple[object, ...] | None:
+    """The arguments of a call, if they are plain values. Old Pythons write `ValueError('x',)`."""
+    written = written.strip().removesuffix(",")
+    if not written:
+        return ()
+    try:
+        found = ast.literal_eval(f"({written},)")
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return found if isinstance(found, tuple) else None
+
+
+def _raised_by(traceback: str) -> str | None:
+    """The type in a traceback's last words; a message of several lines stands between them and the end."""
+    lines = traceback.rstrip().splitlines()
+    inside = [index for index, line in enumerate(lines) if line.startswith("  ")]
+    for line in lines[inside[-1] + 1 if inside else 0 :]:
+        if found := _LAST_LINE.match(line):
+            return found["name"].rpartition(".")[2]
+    return None

@@ -1,0 +1,210 @@
+"""What the programs of a trial say, and what it means: events, the worker's log, the sender's words.
+
+Signs go into the ledger; what is not about a single message (facts of the worker, the app's address, failures,
+answers) is kept here for the watch to look at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bisect_celery.core.ledger import Ledger
+from bisect_celery.core.texts import told_exception
+from bisect_celery.lab.missing import missing_in
+from bisect_celery.model import Failure, Stage, WorkerFacts
+from bisect_celery.probe import logs
+
+KEPT_LINES = 2000
+AMQP_PORT = 5672
+
+
+class Tail:
+    """New whole lines of a file that grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._rest = b""
+
+    def lines(self) -> Iterator[str]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        self._offset += len(data)
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            yield line.decode("utf-8", "replace")
+
+
+class Signs:
+    """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        now: Callable[[], float],
+        broker_url: str,
+        done_log: str | None,
+        learn_secrets: Callable[[list[str]], None],
+    ) -> None:
+        """`now` is seconds since the trial began. `done_log` is `Probe.done_log`."""
+        self.facts = WorkerFacts()
+        self.log: deque[str] = deque(maxlen=KEPT_LINES)
+        self.failure: Failure | None = None
+        self.foreign: str | None = None
+        self.loaded = False
+        self.ready = False
+        self.asked: dict[str, Any] | None = None
+        self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
+        self._broker = urlsplit(broker_url)
+        self._done_log = re.compile(done_log) if done_log else None
+
+    # --- events --------------------------------------------------------------------------------------
+
+    def event(self, event: dict[str, Any]) -> None:
+        identity, at, kind = event.get("uuid"), self._now(), str(event.get("type"))
+        if not isinstance(identity, str):
+            return
+        if kind == "task-received":
+            self._ledger.received(at, identity)
+        elif kind == "task-started":
+            self._ledger.started(at, identity)
+        elif kind == "task-retried":
+            self._ledger.retried(at, identity, *_exception_in(event))
+        elif kind == "task-failed":
+            exception, detail = _exception_in(event)
+            self._ledger.finished(at, identity, "FAILURE", "event", exception=exception, detail=detail)
+        elif kind in ("task-succeeded", "task-revoked") or (kind == "task-rejected" and not event.get("requeue")):
+            state = {"task-succeeded": "SUCCESS"}.get(kind, kind[5:].upper())
+            self._ledger.finished(at, identity, state, "event")
+
+    # --- the worker's log ----------------------------------------------------------------------------
+
+    def worker_line(self, line: str) -> None:
+        self.log.append(line)
+        at = self._now()
+        self._done_in(line, at)
+        address = logs.broker_in(line)
+        if address is not None and not self._is_ours(address):
+            self.foreign = address
+        sign = logs.read_line(line)
+        if sign is None:
+            return
+        if sign.id is not None:
+            self._task_line(at, sign.id, sign)
+        elif sign.what == "unregistered":
+            self._ledger.unregistered = True
+        elif sign.what == "lost":
+            self._ledger.children_lost += 1
+        elif sign.what == "ready":
+            self.ready = True
+        elif sign.what == "error":
+            self._ledger.errors.append(line)
+
+    def _task_line(self, at: float, id: str, sign: logs.LogSign) -> None:
+        if sign.what == "received":
+            self._ledger.received(at, id)
+        elif sign.what == "failed":
+            exception, detail = told_exception(sign.raised or "")
+            self._ledger.finished(
+                at, id, "FAILURE", "log", exception=exception, detail=detail, process=sign.process
+            )  # fmt: skip
+        elif sign.what in _LOG_STATES:
+            self._ledger.finished(at, id, _LOG_STATES[sign.what], "log", process=sign.process)
+
+    def _done_in(self, line: str, at: float) -> None:
+        if self._done_log is not None and self._done_log.search(line):
+            named = re.search(logs.UUID, line)
+            self._ledger.done(at, named.group("id") if named else None)
+
+    def _is_ours(self, address: str) -> bool:
+        theirs = urlsplit(address)
+        with contextlib.suppress(ValueError):
+            port = theirs.port or AMQP_PORT
+            return (self._broker.hostname, self._broker.port or AMQP_PORT) == (theirs.hostname, port)
+        return False
+
+    # --- the sender's words --------------------------------------------------------------------------
+
+    def sender_line(self, line: str) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return
+        handler = _SENDER.get(said.get("event")) if isinstance(said, dict) else None
+        if handler is not None:
+            handler(self, said)
+
+    def _loaded(self, said: dict[str, Any]) -> None:
+        facts, task = said["facts"], said.get("task") or {}
+        self._learn_secrets(said.get("secrets") or [])
+        self.loaded = True
+        self.facts = WorkerFacts(
+            celery=facts.get("celery"),
+            python=facts.get("python"),
+            concurrency=facts.get("concurrency"),
+            acks_late=task.get("acks_late"),
+            ignore_result=task.get("ignore_result"),
+            registered=tuple(facts.get("registered") or ()),
+            result_backend=facts.get("result_backend"),
+            broker_kind=facts.get("broker_kind"),
+        )
+
+    def _sending(self, said: dict[str, Any]) -> None:
+        acks_late = said.get("acks_late", self.facts.acks_late)
+        self.facts = replace(self.facts, acks_late=acks_late, ignore_result=not said["readable"])
+
+    def _foreign(self, said: dict[str, Any]) -> None:
+        self.foreign = said["address"]
+
+    def _result(self, said: dict[str, Any]) -> None:
+        exception, detail = said.get("exception"), None
+        if said.get("raised"):
+            named, detail = told_exception(said["raised"])
+            exception = exception or named
+        self._ledger.finished(
+            self._now(), said["id"], said["state"], "result",
+            value=said.get("value"), exception=exception, detail=detail,
+        )  # fmt: skip
+
+    def _asked(self, said: dict[str, Any]) -> None:
+        self.asked = said
+
+    def _failed(self, said: dict[str, Any]) -> None:
+        self._complaint(Stage.PROBE if self.loaded else Stage.BOOT, said)
+
+    def _unreadable(self, said: dict[str, Any]) -> None:
+        self._complaint(Stage.RESULT, said)
+
+    def _complaint(self, stage: Stage, said: dict[str, Any]) -> None:
+        exception, detail = said["exception"], said.get("detail") or ""
+        missing = missing_in(exception, detail)
+        reason = f"{exception}: {detail}" if detail else exception
+        self.failure = Failure(stage, reason, exception, missing, tuple(said.get("lines") or ()))
+
+
+_LOG_STATES = {"succeeded": "SUCCESS", "ignored": "IGNORED", "rejected": "REJECTED", "revoked": "REVOKED"}
+_SENDER: dict[Any, Callable[[Signs, dict[str, Any]], None]] = {
+    "loaded": Signs._loaded,
+    "sending": Signs._sending,
+    "foreign": Signs._foreign,
+    "result": Signs._result,
+    "asked": Signs._asked,
+    "failed": Signs._failed,
+    "unreadable": Signs._unreadable,
+}
+
+
+def _exception_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
+    return told_exception(str(event.get("exception") or ""), str(event.get("traceback") or ""))
