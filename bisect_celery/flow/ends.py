@@ -10,7 +10,7 @@ from bisect_celery.core.judge import Signature
 from bisect_celery.errors import EndsError
 from bisect_celery.flow.trials import Trials
 from bisect_celery.lab.plan import PROVIDED, REPLACEMENT
-from bisect_celery.model import Judged, Kind, Match, Revision, Tree
+from bisect_celery.model import Judged, Kind, Match, Revision, Stage, Tree
 
 
 class EndsWrong(Exception):
@@ -39,10 +39,13 @@ def as_tree(revision: Revision) -> Tree:
 class TryEnds:
     """Try both ends and hold all later trials to what they showed."""
 
-    def __init__(self, trials: Trials, good: Revision, bad: Revision, *, match: Match, ceiling: float) -> None:
+    def __init__(
+        self, trials: Trials, good: Revision, bad: Revision, *, match: Match, ceiling: float, diverged: bool = False
+    ) -> None:
+        """`diverged`: GOOD is no ancestor of BAD, so that the ends could also be meant the other way round."""
         self._trials = trials
         self._good, self._bad = good, bad
-        self._match, self._ceiling = match, ceiling
+        self._match, self._ceiling, self._diverged = match, ceiling, diverged
         self._replaced: str | None = None
 
     def run(self) -> Ends:
@@ -66,7 +69,7 @@ class TryEnds:
         if bad.judgement.symptom.kind is Kind.COMPLETED:
             raise EndsWrong(
                 f"GOOD {self._good.short} fails here ({good.judgement.symptom}) and BAD {self._bad.short} completes.",
-                (f"If they were swapped: `bisect-celery run {self._bad.short} {self._good.short}`.",),
+                self._other_way_round(),
             )
         raise EndsWrong(
             f"GOOD {self._good.short} fails here too: {good.judgement.symptom}, {good.judgement.rule}.",
@@ -76,6 +79,11 @@ class TryEnds:
                 "If the bug is older, name an older GOOD.",
             ),
         )
+
+    def _other_way_round(self) -> tuple[str, ...]:
+        older = f"It was mended between them; for what broke it: `bisect-celery run OLDER-GOOD {self._good.short}`."
+        swapped = f"If they were swapped: `bisect-celery run {self._bad.short} {self._good.short}`."
+        return (swapped, older) if self._diverged else (older,)
 
     def _provided(self, good: Judged) -> Judged:
         """A result backend that we cannot provide is replaced, the same at every tree, and the end tried again."""
@@ -154,6 +162,8 @@ def refuse_unusable(end: Judged, name: str) -> None:
             )
         return
     advice = [f"missing {kind} `{missing}`: {FLAGS[kind].format(name=missing)}." for kind, missing in failure.missing]
+    if failure.stage is Stage.ENVIRONMENT:
+        advice.append("Another interpreter: `--python VERSION`. Pins of your own: `--overlay FILE:requirements.txt`.")
     advice += [f"    {line}" for line in failure.lines[-5:]]
     raise EndsWrong(f"{name} {end.trial.tree.label} does not come to its probes ({failure.stage}): {failure.reason}",
                     tuple(advice))  # fmt: skip

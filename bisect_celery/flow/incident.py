@@ -125,7 +125,12 @@ class Investigation:
     def _steps(self, lab: Lab) -> None:
         trials = self._trials = trials_of(self._room, lab, plan_of(self._room.request))
         ends = TryEnds(
-            trials, self._good, self._bad, match=self._room.request.match, ceiling=self._room.request.ceiling
+            trials,
+            self._good,
+            self._bad,
+            match=self._room.request.match,
+            ceiling=self._room.request.ceiling,
+            diverged=bool(self._room.repository.suspects([self._bad], self._good)),
         ).run()
         self._remember_ends(lab, trials, ends)
         self._estimate(trials)

@@ -50,7 +50,10 @@ def check_ends(git: Git, shallow: Path, span: Range, named: tuple[str, str]) -> 
     """
     (good,) = span.good
     if good == span.bad:
-        raise EndsError(f"GOOD and BAD are the same commit, {good[:10]}.", "Name an older commit that works as GOOD.")
+        raise EndsError(
+            f"GOOD and BAD are the same commit, {good[:10]}.",
+            f"Name an older commit that works as GOOD: bisect-celery run OLDER {named[1]}",
+        )
     if _is_ancestor(git, span.bad, good):
         raise EndsError(
             f"The ends are swapped: BAD ({named[1]}) is an ancestor of GOOD ({named[0]}).",
