@@ -53,11 +53,11 @@ def resolve(job: Job, target: str) -> int:
 
 def install(job: Job, target: str) -> int:
     shutil.rmtree(target, ignore_errors=True)
-    # Paths in the list are relative to it: it stands in the copied tree where there is one.
-    place = os.getcwd() if job["beside_tree"] else os.path.dirname(target)
-    handle, lock = tempfile.mkstemp(suffix=".txt", dir=place)
+    # Paths in the list are relative to it: it stands in the copied tree where there is one. We hold the lock, so one
+    # name will do, and what a kill leaves is overwritten.
+    lock = os.path.join(os.getcwd(), ".bisect-celery-lock.txt") if job["beside_tree"] else target + ".txt"
     try:
-        with os.fdopen(handle, "w") as lines:
+        with open(lock, "w") as lines:
             lines.write(job["lock"])
         for command in job["commands"]:
             code = shown([word.replace("{lock}", lock) for word in command])
