@@ -181,7 +181,8 @@ def raise_trouble(bench: Bench, result: RunResult, files: tuple[str, ...]) -> No
         raise InfraError(f"The package index asks for credentials: {lines}", hint)
     if trouble is uv.Trouble.UNREACHABLE or (trouble is uv.Trouble.PROJECT and not reachable(bench)):
         hint = "Check the network or the proxy, then resume."
-        raise InfraError(f"The package index cannot be reached: {lines}", hint)
+        what = "A repository that a package comes from" if "git fetch" in lines else "The package index"
+        raise InfraError(f"{what} cannot be reached: {lines}", hint)
     if trouble is uv.Trouble.MACHINE:
         raise InfraError(f"uv could not work here (status {result.code}): {lines}", "Is there memory, and a uv?")
     raise EnvironmentFailed(uv.failure(result.text, files, bench.as_of))

@@ -18,6 +18,7 @@ class Folder:
     def __init__(self, layout: Path) -> None:
         self.layout = layout
         self._root = layout.resolve()
+        self._tables: dict[str, dict[str, Any]] = {}
 
     def inside(self, path: str) -> Path | None:
         """The real path of `path`, None when it leaves the tree."""
@@ -43,10 +44,11 @@ class Folder:
 
     def toml(self, path: str) -> dict[str, Any]:
         """A TOML file's content; empty when it is absent or not TOML (uv will say so in its own words)."""
-        text = self.text(path)
-        with contextlib.suppress(tomllib.TOMLDecodeError):
-            return tomllib.loads(text) if text is not None else {}
-        return {}
+        if path not in self._tables:
+            self._tables[path] = {}
+            with contextlib.suppress(tomllib.TOMLDecodeError):
+                self._tables[path] = tomllib.loads(self.text(path) or "")
+        return self._tables[path]
 
     def is_folder(self, path: str) -> bool:
         real = self.inside(path)
