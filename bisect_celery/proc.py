@@ -252,6 +252,19 @@ def descendants(pid: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def ancestors() -> Iterator[tuple[str, ...]]:
+    """The command lines of what started us, and of what started that; nothing where the system does not tell."""
+    pid = os.getppid()
+    while pid > 1:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return
+        yield tuple(word.decode("utf-8", "replace") for word in words.split(b"\0")[:-1])
+        pid = int(fields[1])
+
+
 def is_alive(owner: Owner) -> bool:
     """Whether the process that owns something still runs; True also where that cannot be known."""
     if owner.machine != machine_id():

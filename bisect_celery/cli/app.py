@@ -60,15 +60,16 @@ def main(
 
 
 def run(words: Sequence[str], caller: Mapping[str, str]) -> int:
-    """Run the command line; returns the exit status. Under `--exit-code` nothing but a verdict is below 128."""
+    """Run the command line; returns the exit status. Where git may read it nothing but a verdict is from 1 to 127."""
     progress = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
     context = Context(caller, tuple(words), progress, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
-    for_git = EXIT_CODE in words
+    # also when the flag that makes it git's is what was mistyped
+    for_git = EXIT_CODE in words or words[:1] == ["try"]
     status = told(lambda: _typed(list(words), context), progress)
     if not for_git:
         return status
-    if status == 0 and context.verdict is not None:
-        return context.verdict
+    if status == 0 and (context.verdict is not None or EXIT_CODE not in words):
+        return context.verdict or 0
     # an exit status has eight bits: 130 and 128 would come out as 2, which is "bad" to git
     return status if status >= ABOVE_GIT else status + ABOVE_GIT
 

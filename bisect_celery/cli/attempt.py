@@ -13,7 +13,7 @@ from bisect_celery.cli.terminal import Terminal
 from bisect_celery.cli.threads import in_session_thread
 from bisect_celery.core.redact import Redactor
 from bisect_celery.flow.ask import Typed, request
-from bisect_celery.flow.attempt import attempt, current
+from bisect_celery.flow.attempt import attempt, current, refuse_for_git
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Judged, Verdict
 from bisect_celery.report import words
@@ -52,6 +52,8 @@ def try_(
     """Try one revision. In your own `git bisect run bisect-celery try --exit-code` it is the predicate."""
     context: Context = ctx.obj
     flags = options.flags(locals())
+    if not exit_code:
+        refuse_for_git()
     name = rev or current(context.folder)
     asked = request(Typed(flags, context.folder, context.caller, "HEAD" if name == "." else name, name), context.home)
     cancel, terminal = Token(), Terminal(context.progress, Redactor(asked.secrets))
@@ -69,7 +71,8 @@ def try_(
             context.progress,
         )
     _tell(context, judged, Redactor(asked.secrets), as_json)
-    context.verdict = int(judged.judgement.verdict)
+    if exit_code:
+        context.verdict = int(judged.judgement.verdict)
     return 0
 
 

@@ -21,7 +21,7 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Judged, Kind, Match, Request, Symptom, Tree, Trial, Verdict
-from bisect_celery.repo.ongoing import Ongoing, ongoing
+from bisect_celery.repo.ongoing import Ongoing, asked_by_git, ongoing
 from bisect_celery.repo.user import open_repository
 from bisect_celery.store import codec
 
@@ -40,6 +40,15 @@ def current(folder: Path) -> str:
     return bisection.at if bisection is not None else "HEAD"
 
 
+def refuse_for_git() -> None:
+    """Raise UserError when `git bisect run` started us and would take our success for a verdict."""
+    if asked_by_git():
+        raise UserError(
+            "`git bisect run` reads the exit status, which without `--exit-code` says nothing about the revision.",
+            "git bisect run bisect-celery try --exit-code …",
+        )
+
+
 def attempt(
     request: Request, home: Home, *, in_bisection: bool, listener: Listener, cancel: Token, command: str
 ) -> Judged:
@@ -50,7 +59,7 @@ def attempt(
     with opened(request, home, command=command, listener=listener, cancel=cancel) as room:
         bisection = ongoing(room.repository.user) if in_bisection else None
         tree = _tree(room, request.bad)
-        with running(room, as_of=_date(room, request.bad)) as lab:
+        with running(room, as_of=_date(room, request.bad, bisection)) as lab:
             one = _One(room, lab, plan_of(request), listener)
             if bisection is None:
                 return one.run(tree, deadline.before(request.ceiling), None)
@@ -64,8 +73,16 @@ def _tree(room: Room, name: str) -> Tree:
     return as_tree(room.revision(name))
 
 
-def _date(room: Room, name: str) -> str:
-    return room.revision("HEAD" if name == WORKING_TREE else name).date
+def _date(room: Room, name: str, bisection: Ongoing | None) -> str:
+    """As of when what is not pinned is resolved: one date a bisection, that of its bad end (DESIGN 15)."""
+    if bisection is None:
+        return room.revision("HEAD" if name == WORKING_TREE else name).date
+    key = f"date of bisection {bisection.identity}"
+    kept = room.store.baseline_get(key)  # the bad end moves as the bisection goes on
+    if not isinstance(kept, str):
+        kept = room.revision(bisection.bad).date
+        room.store.baseline_put(key, kept)
+    return kept
 
 
 class _One:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from bisect_celery import proc
 from bisect_celery.repo.user import UserRepository
 
 _REFS = "refs/bisect/"
@@ -36,6 +37,19 @@ def ongoing(user: UserRepository) -> Ongoing | None:
         return None
     detached = user.git.line("rev-parse", "--verify", "--quiet", "BISECT_HEAD")
     return Ongoing("BISECT_HEAD" if detached else "HEAD", goods[0], bad, _identity(user.git_dir, start))
+
+
+def asked_by_git() -> bool:
+    """Whether a `git bisect run` started us, as far as this system tells who started whom."""
+    return any(_is_bisect_run(words) for words in proc.ancestors())
+
+
+def _is_bisect_run(words: tuple[str, ...]) -> bool:
+    """`git bisect run …`, or the helper that older versions of git do it by."""
+    if not words or Path(words[0]).name not in ("git", "git-bisect", "git-bisect--helper"):
+        return False
+    rest = words[1:8]
+    return ("bisect" in rest and "run" in rest) or "bisect--helper" in rest or "--bisect-run" in rest
 
 
 def _terms(path: Path) -> tuple[str, str]:
