@@ -14,6 +14,7 @@ from bisect_celery.model import Dump, Failure, Message, Observation, QueueCount,
 # Worst first: when witnesses differ, the worst word counts, whoever said it and whenever. A task whose body
 # succeeded and whose `on_success` then raised has a good result and a failed event: that is no success.
 FINAL = ("FAILURE", "REJECTED", "REVOKED", "IGNORED", "SUCCESS")
+WITHOUT_RESULT = frozenset({"REJECTED", "IGNORED"})
 # The nearest to the exception itself first: a log line may be cut, an event carries a `repr` of a copy.
 WITNESSES = ("result", "event", "log")
 
@@ -53,6 +54,10 @@ class _Entry:
     @property
     def stored(self) -> str | None:
         return self.words["result"].state if "result" in self.words else None
+
+    def over(self, stored: bool) -> bool:
+        """Whether nothing more is to come: a final word, and the result where there will be one (`stored`)."""
+        return self.state in WITHOUT_RESULT or (self.state is not None and (not stored or self.stored is not None))
 
     def hear(self, source: str, word: _Word) -> bool:
         """Whether this is news. A witness who speaks twice (a task that ran twice) is held to the worse word."""
@@ -239,8 +244,7 @@ class Ledger:
     def complete(self, wave: int, *, stored: bool = False) -> bool:
         """Every message of the wave final and the queues empty; `stored`: and every result came back."""
         entries = [entry for entry in self._entries.values() if entry.wave == wave]
-        final = all(entry.state is not None and (entry.stored or not stored) for entry in entries)
-        return bool(entries) and final and self.drained()
+        return bool(entries) and all(entry.over(stored) for entry in entries) and self.drained()
 
     def all_returned(self) -> bool:
         """Whether the worker's main process itself told the end of every message (`core.judge.all_returned`)."""

@@ -139,6 +139,12 @@ def scheme(value):
     return text.split("://", 1)[0].split(":", 1)[0] if "://" in text or ":" in text else text
 
 
+def backend_kind(app):
+    """The kind of result backend the app really uses: its class's own comes before its settings."""
+    kind = scheme(getattr(app, "backend_cls", None) or setting(app, "result_backend", "CELERY_RESULT_BACKEND"))
+    return "django-db" if kind == "djcelery.backends.database" else kind
+
+
 def configured_broker(app):
     """The kind of broker the project itself names, which the environment's override hides."""
     for name in ("broker_url", "BROKER_URL", "broker_write_url"):
@@ -161,7 +167,7 @@ def facts(app):
         "registered": task_names,
         "prefetch_multiplier": setting(app, "worker_prefetch_multiplier", "CELERYD_PREFETCH_MULTIPLIER"),
         "concurrency": setting(app, "worker_concurrency", "CELERYD_CONCURRENCY"),
-        "result_backend": scheme(setting(app, "result_backend", "CELERY_RESULT_BACKEND")),
+        "result_backend": backend_kind(app),
         "broker_kind": configured_broker(app),
         "default_queue": setting(app, "task_default_queue", "CELERY_DEFAULT_QUEUE"),
     }

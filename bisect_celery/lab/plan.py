@@ -122,6 +122,7 @@ class Plan:
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "C_FORCE_ROOT": "1",  # else Celery refuses to serve projects that use pickle when we are root
             "VIRTUAL_ENV": environment.bin.rpartition("/")[0],
             "DATABASE_URL": database,
             **dict.fromkeys(BROKER_NAMES, place.broker_url),

@@ -21,6 +21,8 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("succeeded", re.compile(rf"{_TASK} succeeded in ")),
     ("failed", re.compile(rf"{_TASK} raised (?:unexpected|expected|exception): {_RAISED}")),
     ("failed", re.compile(rf"{_TASK} INTERNAL ERROR: {_RAISED}")),
+    # 5.7 catches what `on_success` and `after_return` raise, and then says "succeeded" all the same.
+    ("failed", re.compile(rf"{_TASK} \w+ handler raised: {_RAISED}")),
     ("retry", re.compile(rf"{_TASK} retry: {_RAISED}")),
     ("ignored", re.compile(rf"{_TASK} ignored")),
     ("rejected", re.compile(rf"{_TASK} reject requeue=False")),  # with True it comes back: no end

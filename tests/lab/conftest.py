@@ -1,0 +1,28 @@
+"""The trials of all collected scenarios, made beside each other from the first one on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from scenario import Lab, Tried
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    scenarios = {
+        item.function.__name__: item.function.scenario
+        for item in request.session.items
+        if hasattr(getattr(item, "function", None), "scenario")
+    }
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    try:
+        lab.start(scenarios)
+        yield lab
+    finally:
+        lab.stop()
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest, lab: Lab) -> Tried:
+    return lab.made(request.function.__name__)
