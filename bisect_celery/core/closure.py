@@ -22,12 +22,15 @@ from bisect_celery.core import names
 from bisect_celery.core.atoms import Entry, plan, splice
 from bisect_celery.core.edges import transitive, turned
 from bisect_celery.core.isolate import Atoms, Static
-from bisect_celery.core.modules import SUFFIX, Content, Modules, overlay, stem
+from bisect_celery.core.modules import SUFFIX, Modules, View, overlay, stem
 from bisect_celery.model import Atom
 
+Live = tuple[names.Import, tuple[str, ...]]
 Compose = Callable[[Atoms], Mapping[str, bytes | None]]
 ROUNDS = 12  # repairs tried for one atom, each for another missing name
 SINGLES = 24  # helpers tried one by one for one missing name
+CHECKS = 8000  # sets read for repairs; commits of five hundred atoms that need more do not come apart anyway
+LIVELY = 1000  # versions of files whose imports are remembered
 BOTH_WAYS = 200  # with more atoms than this, what must go together is only what must come together, turned round
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -118,9 +121,9 @@ class _Reader:
         self.words = {number: self._words(atom) for number, atom in self.atoms.items()}
         self.modules = Modules(path for path in {*parent, *self.culprit} if path.endswith(SUFFIX))
         self.changed = sorted(path for path in self.culprit if path.endswith(SUFFIX))
-        self._meant: dict[tuple[str, names.Import], tuple[str, ...]] = {}
-        ends = (overlay(parent, {}), overlay(parent, self.culprit))
-        candidates = [*self.changed, *self._importers(self.changed, ends)]
+        self._lively: dict[tuple[str, bytes], tuple[Live, ...]] = {}
+        ends = tuple(View(self.modules, overlay(parent, changes)) for changes in ({}, self.culprit))
+        candidates = [*self.changed, *self._importers(ends)]
         self.checked = [path for path in candidates if self._parses(path, ends)]
         self.known = frozenset(problem for end in ends for problem in self._faults(end))
         self._found: dict[Atoms, frozenset[Problem]] = {}
@@ -136,52 +139,55 @@ class _Reader:
     def problems(self, applied: Atoms) -> frozenset[Problem]:
         """What is wrong with these atoms on the parent that is not wrong at an end."""
         if applied not in self._found:
-            content = overlay(self.parent, self.compose(applied))
-            self._found[applied] = frozenset(self._faults(content)) - self.known
+            view = View(self.modules, overlay(self.parent, self.compose(applied)))
+            self._found[applied] = frozenset(self._faults(view)) - self.known
         return self._found[applied]
 
-    def _faults(self, content: Content) -> Iterable[Problem]:
+    def _faults(self, view: View) -> Iterable[Problem]:
         for path in self.checked:
-            text = content(path)
+            text = view.content(path)
             if text is None:
                 continue
             source = names.read(text)
             if source is None:
                 yield Problem(Fault.SYNTAX, path)
             else:
-                yield from self._unbound(path, source, content)
-                yield from self._unresolved(path, source, content)
+                yield from self._unbound(path, source, view)
+                yield from self._unresolved(path, self._live(path, text), view)
 
-    def _unbound(self, path: str, source: names.Source, content: Content) -> Iterable[Problem]:
+    def _unbound(self, path: str, source: names.Source, view: View) -> Iterable[Problem]:
         missing = source.free
         listed = (source.public or frozenset()) - source.bound
         if source.dynamic or not (missing or listed):
             return
-        starred = self.modules.starred(path, source, content)
+        starred = view.starred(path, source)
         if starred is None:
             return
         yield from (Problem(Fault.NAME, path, name) for name in missing - starred)
         folder = stem(path)
         for name in listed - starred:
-            if not self.modules.exists(f"{folder}/{name}", content):
+            if not view.exists(f"{folder}/{name}"):
                 yield Problem(Fault.PUBLIC, path, name)
 
-    def _unresolved(self, path: str, source: names.Source, content: Content) -> Iterable[Problem]:
-        for what in (*source.imports, *source.stars):
-            meant = self._live(path, what)
-            there = [module for module in meant if self.modules.exists(module, content)]
+    def _unresolved(self, path: str, imports: Iterable[Live], view: View) -> Iterable[Problem]:
+        for what, meant in imports:
+            there = [module for module in meant if view.exists(module)]
             dotted = "." * what.level + what.module
-            if meant and not there:
+            if not there:
                 yield Problem(Fault.MODULE, path, PurePosixPath(meant[0]).name, dotted)
-            elif there and what.name not in (None, "*") and not self._finds(there, str(what.name), content):
+            elif what.name not in (None, "*") and not self._finds(there, str(what.name), view):
                 yield Problem(Fault.IMPORT, path, str(what.name), dotted)
 
-    def _live(self, path: str, what: names.Import) -> tuple[str, ...]:
-        """The modules that an import may mean, none where no atom can change whether it works."""
-        if (path, what) not in self._meant:
-            meant = self.modules.meant(path, what)
-            self._meant[path, what] = meant if any(map(self._changes, meant)) else ()
-        return self._meant[path, what]
+    def _live(self, path: str, text: bytes) -> tuple[Live, ...]:
+        """The imports of a file that atoms can make or break, each with the modules that it may mean."""
+        if (path, text) not in self._lively:
+            if len(self._lively) > LIVELY:
+                self._lively.clear()
+            source = names.read(text)
+            imports = (*source.imports, *source.stars) if source else ()
+            found = ((what, self.modules.meant(path, what)) for what in imports)
+            self._lively[path, text] = tuple((what, meant) for what, meant in found if any(map(self._changes, meant)))
+        return self._lively[path, text]
 
     def _changes(self, module: str) -> bool:
         """Whether atoms can change what a module offers: it is touched, holds what is, or stars may bring it in."""
@@ -191,21 +197,21 @@ class _Reader:
         texts = [self.parent[file] for file in files if file in self.parent]
         return any(b"import *" in text for text in texts)
 
-    def _finds(self, modules: Iterable[str], name: str, content: Content) -> bool:
+    def _finds(self, modules: Iterable[str], name: str, view: View) -> bool:
         for module in modules:
-            offered = self.modules.offers(module, content)
-            if offered is None or name in offered or self.modules.exists(f"{module}/{name}".lstrip("/"), content):
+            offered = view.offers(module)
+            if offered is None or name in offered or view.exists(f"{module}/{name}".lstrip("/")):
                 return True
         return False
 
-    def _parses(self, path: str, ends: Iterable[Content]) -> bool:
+    def _parses(self, path: str, ends: Iterable[View]) -> bool:
         """Whether the file parses wherever it is: else it is for another Python, and nothing is said of it."""
-        texts = [text for end in ends if (text := end(path)) is not None]
+        texts = [text for end in ends if (text := end.content(path)) is not None]
         return all(names.read(text) is not None for text in texts)
 
-    def _importers(self, changed: Sequence[str], ends: tuple[Content, Content]) -> list[str]:
+    def _importers(self, ends: Sequence[View]) -> list[str]:
         """Unchanged files that import something which a mixture of the two ends may lack."""
-        risks = {stem(path): self._risk(path, ends) for path in changed}
+        risks = {stem(path): self._risk(path, ends) for path in self.changed}
         risks = {module: risk for module, risk in risks.items() if risk is None or risk}
         return [
             path
@@ -213,11 +219,11 @@ class _Reader:
             if path.endswith(SUFFIX) and path not in self.culprit and self._leans(path, self.parent[path], risks)
         ]
 
-    def _risk(self, path: str, ends: tuple[Content, Content]) -> frozenset[str] | None:
+    def _risk(self, path: str, ends: Sequence[View]) -> frozenset[str] | None:
         """The names of a changed module that atoms touch; None: the module itself is not at both ends."""
-        if len({self.modules.exists(stem(path), end) for end in ends}) > 1:
+        if len({end.exists(stem(path)) for end in ends}) > 1:
             return None
-        before, after = (self.modules.offers(stem(path), end) or frozenset() for end in ends)
+        before, after = (end.offers(stem(path)) or frozenset() for end in ends)
         touched = frozenset[str]().union(*(self.words[a] for a in self.numbers if path in self._paths(a)))
         return (before ^ after) | (before & touched)
 
@@ -251,7 +257,7 @@ class _Reader:
         for _ in range(ROUNDS):
             left = self.problems(side(moved)) - hopeless
             mendable = [problem for problem in left if problem.fault is Fault.SYNTAX or not syntax]
-            if not mendable:
+            if not mendable or len(self._found) > CHECKS:
                 break
             problem = min(mendable)
             helpers = self._helpers(problem, start, moved)

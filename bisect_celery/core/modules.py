@@ -54,31 +54,49 @@ class Modules:
             found = ["/".join([root, *parts] if root else parts) for root in sorted(self._roots.get(parts[0], ()))]
         return tuple(one for one in found if one in self._stems or one in self.below)
 
-    def exists(self, module: str, content: Content) -> bool:
-        """Whether the module or package of this stem is there; a folder with Python files below is one too."""
-        if self._file(module, content) is not None:
-            return True
-        return any(content(path) is not None for path in self.below.get(module, ()))
 
-    def offers(self, module: str, content: Content, seen: frozenset[str] = frozenset()) -> Names:
+class View:
+    """The modules of one mixture of the two ends, whose files `content` reads."""
+
+    def __init__(self, modules: Modules, content: Content) -> None:
+        self.modules = modules
+        self.content = content
+        self._files: dict[str, str | None] = {}
+        self._offers: dict[str, Names] = {}
+
+    def exists(self, module: str) -> bool:
+        """Whether the module or package of this stem is there; a folder with Python files below is one too."""
+        if self._file(module) is not None:
+            return True
+        return any(self.content(path) is not None for path in self.modules.below.get(module, ()))
+
+    def offers(self, module: str) -> Names:
         """The names that can be imported from an existing module, submodules left out."""
-        path = self._file(module, content)
-        if path is None or module in seen:
+        if module not in self._offers:
+            self._offers[module] = frozenset()  # what modules that star-import each other see of themselves
+            self._offers[module] = self._read(module)
+        return self._offers[module]
+
+    def _read(self, module: str) -> Names:
+        path = self._file(module)
+        text = self.content(path) if path else None
+        if path is None or text is None:
             return frozenset()
-        text = content(path)
-        source = names.read(text) if text is not None else None
+        source = names.read(text)
         if source is None or source.dynamic:
             return None
-        starred = self.starred(path, source, content, seen | {module})
+        if not source.stars:
+            return source.bound | names.KNOWN
+        starred = self.starred(path, source)
         return None if starred is None else source.bound | names.KNOWN | starred
 
-    def starred(self, path: str, source: names.Source, content: Content, seen: frozenset[str] = frozenset()) -> Names:
+    def starred(self, path: str, source: names.Source) -> Names:
         """What the star imports of a file bring into it."""
         brought: frozenset[str] = frozenset()
         for star in source.stars:
-            meant = [module for module in self.meant(path, star) if self.exists(module, content)]
+            meant = [module for module in self.modules.meant(path, star) if self.exists(module)]
             for module in meant:
-                offered = self._public(module, content, seen)
+                offered = self._public(module)
                 if offered is None:
                     return None
                 brought |= offered
@@ -86,21 +104,21 @@ class Modules:
                 return None
         return brought
 
-    def _public(self, module: str, content: Content, seen: frozenset[str]) -> Names:
-        offered = self.offers(module, content, seen)
-        path = self._file(module, content)
-        source = names.read(content(path) or b"") if path else None
+    def _public(self, module: str) -> Names:
+        offered = self.offers(module)
+        path = self._file(module)
+        source = names.read(self.content(path) or b"") if path else None
         if offered is None or source is None:
             return offered
         if source.public is not None:
             return source.public
         return frozenset(name for name in offered if not name.startswith("_"))
 
-    def _file(self, module: str, content: Content) -> str | None:
-        for path in (f"{module}/__init__{SUFFIX}", f"{module}{SUFFIX}"):
-            if path.removeprefix("/") and content(path.removeprefix("/")) is not None:
-                return path.removeprefix("/")
-        return None
+    def _file(self, module: str) -> str | None:
+        if module not in self._files:
+            paths = (f"{module}/__init__{SUFFIX}".lstrip("/"), f"{module}{SUFFIX}")
+            self._files[module] = next((path for path in paths if self.content(path) is not None), None)
+        return self._files[module]
 
 
 def overlay(base: Mapping[str, bytes], changed: Mapping[str, bytes | None]) -> Content:
