@@ -75,7 +75,13 @@ def run(words: Sequence[str], caller: Mapping[str, str]) -> int:
 
 
 def _typed(words: list[str], context: Context) -> int:
-    """Parse and run; usage errors are Typer's to tell, their status is ours."""
+    """Parse and run; usage errors are Typer's to tell, their status is ours.
+
+    What stands behind `--` are paths, as with git: Typer would take them for revisions.
+    """
+    if words[:1] == ["run"] and "--" in words:
+        at = words.index("--")
+        words, context.paths = words[:at], tuple(words[at + 1 :])
     try:
         result: Any = app(words, obj=context, standalone_mode=False, prog_name="bisect-celery")
     except typer.Abort as abort:

@@ -16,7 +16,7 @@ from bisect_celery.home import Home
 class Context:
     """Progress and complaints go to `progress` (standard error), data to `data` (standard output).
 
-    `verdict` is set by a command that came to one, and by nothing else.
+    `verdict` is set by a command that came to one, and by nothing else. `paths` stood behind `--`.
     """
 
     caller: Mapping[str, str]
@@ -25,6 +25,7 @@ class Context:
     data: Console
     folder: Path = field(default_factory=Path.cwd)
     verdict: int | None = None
+    paths: tuple[str, ...] = ()
 
     @property
     def home(self) -> Home:

@@ -41,8 +41,6 @@ def _tell(context: Context, ended: Ended, as_json: bool) -> None:
     for line in session.advice:
         context.say(f"  {line}")
     context.say("Taken down: worker, broker and every temporary folder. Left: the report and the trials' logs.")
-    if session.outcome is None or session.outcome.resumable:
-        context.say(f"Go on: bisect-celery resume {session.id}")
     if as_json:
         context.give((ended.report / "report.json").read_text("utf-8").rstrip())
         return

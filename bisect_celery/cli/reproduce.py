@@ -51,8 +51,10 @@ def reproduce(
         context.give(words.facts(kept.observation))
         for name, value in kept.rows:
             context.give(f"  {name + ':':<13}{value}")
-        if shell and os.path.isdir(kept.checkout):
+        terminal.leave()
+        if shell:
             context.say("Leave the shell to take everything down.")
+            cancel.deaf = True
             flow.shell(kept, os.environ.get("SHELL") or "/bin/sh")
         else:
             context.say("Everything stays up. Press Enter, or Ctrl-C, to take it down.")

@@ -16,7 +16,6 @@ def run(
     ctx: typer.Context,
     good: Annotated[str, typer.Argument(help="A revision that works, or GOOD..BAD.")],
     bad: Annotated[str | None, typer.Argument(help="A revision that fails. Default: HEAD.")] = None,
-    paths: Annotated[list[str] | None, typer.Argument(help="After `--`: only commits that touch these.")] = None,
     app: options.App = None,
     worker: options.Worker = None,
     task: options.Task = None,
@@ -48,10 +47,12 @@ def run(
 ) -> int:
     """Find the commit that broke the workers, the hunk, and a fix that was tried.
 
-    Example: bisect-celery run v2.3 HEAD --task orders.tasks.mail --args '[17]'
+    With `-- PATHS` at the end, only among commits that touch these.
+
+    Example: bisect-celery run v2.3 HEAD --task orders.tasks.mail --args '[17]' -- orders/
     """
     context: Context = ctx.obj
     flags = options.flags(locals())
     first, last = split_range(good, bad)
-    typed = Typed(flags, context.folder, context.caller, first, last, tuple(paths or ()))
+    typed = Typed(flags, context.folder, context.caller, first, last, context.paths)
     return hunt(context, request(typed, context.home), as_json=as_json)

@@ -40,6 +40,10 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def leave(self) -> None:
+        """Stop drawing: somebody else gets the terminal."""
+        self._live.stop()
+
     def __call__(self, event: Event) -> None:
         match event:
             case StackTaken(facts):

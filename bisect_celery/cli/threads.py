@@ -29,6 +29,8 @@ def in_session_thread(work: Callable[[], T], cancel: Token, console: Console) ->
             errors.append(error)
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if cancel.deaf and number == signal.SIGINT:
+            return
         first = not cancel.is_set()
         cancel.set()
         if first:

@@ -37,8 +37,9 @@ class Deadlines:
 
 
 def before(ceiling: float) -> Deadlines:
-    """For the first trial of all, when nothing is known but the user's ceiling."""
-    return Deadlines(min(FIRST_BOOT, ceiling), min(FIRST_QUIET, ceiling), ceiling)
+    """For the first trial of all, when nothing is known but the user's ceiling: a higher one lifts the others."""
+    boot, quiet = max(FIRST_BOOT, ceiling / 2), max(FIRST_QUIET, ceiling / 4)
+    return Deadlines(min(boot, ceiling), min(quiet, ceiling), ceiling)
 
 
 def learnt(good: tuple[Observation, ...], ceiling: float) -> Deadlines:

@@ -9,17 +9,18 @@ from bisect_celery.core import deadline
 from bisect_celery.core.judge import Signature
 from bisect_celery.errors import EndsError
 from bisect_celery.flow.trials import Trials
-from bisect_celery.lab.plan import PROVIDED, REPLACEMENT
-from bisect_celery.model import Judged, Kind, Match, Revision, Stage, Tree
+from bisect_celery.lab.plan import PROVIDED, REPLACEMENT, Plan
+from bisect_celery.model import Judged, Kind, Match, Observation, Revision, Stage, Tree
+from bisect_celery.report import words
 
 
-class EndsWrong(Exception):
-    """An end is not what was said. Carries the sentence, what helps, and the trials that show it."""
+class EndsWrong(EndsError):
+    """An end is not what was said. `advice` is what helps, `lines` the last of the log: for the terminal only."""
 
-    def __init__(self, message: str, advice: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, advice: tuple[str, ...] = (), lines: tuple[str, ...] = ()) -> None:
+        super().__init__(message, "\n  ".join((*advice, *lines)))
         self.advice = advice
+        self.lines = lines
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class TryEnds:
             (
                 f"Try it alone and look at its log: `bisect-celery try {self._good.short}`.",
                 "If it fails for want of something, give it: `--env`, `--env-file`, `--overlay`, `--prepare`.",
+                f"If its tasks take long, say how long: `--ceiling SECONDS` ({self._ceiling:g} now).",
                 "If the bug is older, name an older GOOD.",
             ),
         )
@@ -87,14 +89,12 @@ class TryEnds:
 
     def _provided(self, good: Judged) -> Judged:
         """A result backend that we cannot provide is replaced, the same at every tree, and the end tried again."""
-        backend = good.trial.observation.worker.result_backend
-        if backend in PROVIDED or self._trials.terms.plan.result_url is not None:
+        replaced = replaced_backend(good.trial.observation, self._trials.terms.plan)
+        if replaced is None:
             return good
-        self._replaced = backend
-        self._trials.terms.plan = dataclasses.replace(self._trials.terms.plan, result_url=REPLACEMENT)
-        self._trials.note(
-            f"Results go to {REPLACEMENT} in every trial: the project's `{backend}` is not provided here."
-        )
+        self._replaced = good.trial.observation.worker.result_backend
+        self._trials.terms.plan = replaced
+        self._trials.note(backend_note(self._replaced))
         return self._trials.settled(as_tree(self._good), "good end")
 
     # --- bad ------------------------------------------------------------------------------------------
@@ -111,8 +111,9 @@ class TryEnds:
                 f"BAD {self._bad.short} showed neither success nor failure: {bad.judgement.rule}.",
                 ("Declare what success leaves behind: `--done-log PATTERN`, or a task that keeps its result.",),
             )
-        if bad.trial.observation.failure is not None and bad.trial.observation.failure.missing:
-            refuse_unusable(bad, "BAD")
+        failure = bad.trial.observation.failure
+        if failure is not None and failure.missing and self._match is Match.SAME:
+            refuse_unusable(bad, "BAD", "If that is the failure you look for: `--match any`.")
         signature = Signature(bad.judgement.symptom, self._match)
         self._trials.terms.signature = signature
         self._trials.terms.deadlines = deadline.quickened(self._trials.terms.deadlines, (good.trial.observation,))
@@ -148,10 +149,24 @@ FLAGS = {
     "host": "`--env` for the variable that names this host; other services are not provided",
     "package": "a base image or machine that has this system library",
     "file": "`--overlay FILE:{name}`",
+    "python": "`--python VERSION`",
+    "program": "a base image or machine that has this program",
+    "header": "a base image or machine that has this library's headers",
 }
 
 
-def refuse_unusable(end: Judged, name: str) -> None:
+def replaced_backend(seen: Observation, plan: Plan) -> Plan | None:
+    """The plan with results in the broker, where a trial showed that the project's backend cannot be provided."""
+    if seen.worker.result_backend in PROVIDED or plan.result_url is not None:
+        return None
+    return dataclasses.replace(plan, result_url=REPLACEMENT)
+
+
+def backend_note(backend: str | None) -> str:
+    return f"Results go to {REPLACEMENT} in every trial: the project's `{backend}` is not provided here."
+
+
+def refuse_unusable(end: Judged, name: str, *more: str) -> None:
     """Raise EndsWrong when an end never came to its probes: what is missing, and the flag that supplies it."""
     failure = end.trial.observation.failure
     if failure is None:
@@ -161,12 +176,14 @@ def refuse_unusable(end: Judged, name: str) -> None:
                 "Name the variable its settings read: `--env NAME={broker_url}`, or copy in settings with `--overlay`.",
             )
         return
-    advice = [f"missing {kind} `{missing}`: {FLAGS[kind].format(name=missing)}." for kind, missing in failure.missing]
+    advice = [
+        f"missing {kind} `{missing}`: {FLAGS.get(kind, 'see its log').format(name=missing)}."
+        for kind, missing in failure.missing
+    ]
     if failure.stage is Stage.ENVIRONMENT:
         advice.append("Another interpreter: `--python VERSION`. Pins of your own: `--overlay FILE:requirements.txt`.")
-    advice += [f"    {line}" for line in failure.lines[-5:]]
-    raise EndsWrong(f"{name} {end.trial.tree.label} does not come to its probes ({failure.stage}): {failure.reason}",
-                    tuple(advice))  # fmt: skip
+    message = f"{name} {end.trial.tree.label} does not come to its probes: {words.failure(failure)}."
+    raise EndsWrong(message, (*advice, *more), (failure.reason, *failure.lines[-5:]))
 
 
 def not_in_this_run() -> tuple[str, ...]:
@@ -178,5 +195,5 @@ def not_in_this_run() -> tuple[str, ...]:
         "The very message that hangs: `--task NAME --args JSON --kwargs JSON`.",
         "Its data: `--prepare 'python manage.py loaddata …'`, `--env DATABASE_URL=…`.",
         "More messages, if it fails only sometimes: `--count 200`.",
-        "State that an older revision left behind is not tried yet.",
+        "State that an older revision left behind: make it with `--prepare`, until there is a flag of its own.",
     )

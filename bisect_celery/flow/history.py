@@ -10,6 +10,7 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import UserError
+from bisect_celery.flow.session import REQUEST
 from bisect_celery.flow.sweep import sweep
 from bisect_celery.home import Home, Kept
 from bisect_celery.lab.guardian import owner_of
@@ -39,7 +40,8 @@ def resumable(session_id: str | None, folder: Path, home: Home) -> Session:
     """
     with Store.open(home.make().database) as store:
         if session_id is None:
-            waiting = store.unfinished(open_repository(folder).root)
+            unfinished = store.unfinished(open_repository(folder).root)
+            waiting = [one for one in unfinished if (home.sessions / one.id / REQUEST).exists()]
             if not waiting:
                 raise UserError("No session of this repository waits to go on.", "`bisect-celery run GOOD BAD`")
             session_id = waiting[0].id

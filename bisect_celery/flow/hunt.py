@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
-from bisect_celery.flow.trials import WAITING, Trials
+from bisect_celery.flow.trials import WAITING, Trials, boot_timed_out
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Judged, Request, Revision, Skipped, Verdict
+from bisect_celery.repo.bisect import Found
 from bisect_celery.repo.private import PrivateRepository
+
+# How often a bad answer may turn out to have been a slow good one before the search gives up naming anybody.
+MOST_SEARCHES = 3
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,18 @@ class Hunt:
     def run(self, good: Revision, bad: Revision, known: dict[str, Judged]) -> Hunted:
         """`known` are the ends' judgements by sha. Raises BudgetSpent, InfraError, Cancelled."""
         self._answers.update(known)
+        doubts: tuple[str, ...] = ()
+        for _ in range(MOST_SEARCHES):
+            found = self._bisect(good, bad)
+            if found.merge_base_bad or found.first_bad is None or self._fails_again(found.first_bad):
+                return self._hunted(found)
+            doubts = (*doubts, self._doubt(found.first_bad))
+        return Hunted(None, self.suspects(), log=found.log, doubts=doubts)
+
+    def _bisect(self, good: Revision, bad: Revision) -> Found:
+        """Git's whole search; answers that are known are given without a trial."""
         self._good, self._bad = [good], bad
-        found = self._repository.bisect(
+        return self._repository.bisect(
             good,
             bad,
             paths=self._request.paths,
@@ -56,6 +70,8 @@ class Hunt:
             cancel=self._cancel,
             on_step=self._on_step,
         )
+
+    def _hunted(self, found: Found) -> Hunted:
         skipped = tuple(Skipped(revision, self._reason(revision)) for revision in found.skipped)
         if found.merge_base_bad or found.first_bad is None:
             return Hunted(
@@ -67,15 +83,14 @@ class Hunt:
                 log=found.log,
             )
         culprit = found.first_bad
-        doubts = self._confirm_stuck(culprit)
-        if doubts:
-            return Hunted(None, (culprit,), skipped, log=found.log, doubts=doubts)
         bad_parents, unsure = self._parents(culprit)
+        if bad_parents and self._request.paths:
+            return Hunted(None, bad_parents, skipped, outside_paths=True, log=found.log)
         return Hunted(culprit, (), skipped, bad_parents, unsure, log=found.log)
 
     def _answer(self, revision: Revision) -> Verdict:
         """What the predicate says to git for one revision."""
-        judged = self._trials.settled(as_tree(revision), "search")
+        judged = self._answers.get(revision.sha) or self._trials.settled(as_tree(revision), "search")
         self._answers[revision.sha] = judged
         verdict = judged.judgement.verdict
         if verdict is Verdict.GOOD:
@@ -98,23 +113,31 @@ class Hunt:
         judged = self._answers.get(revision.sha)
         return f"{judged.judgement.symptom}: {judged.judgement.rule}" if judged else "git asked no more"
 
-    def _confirm_stuck(self, culprit: Revision) -> tuple[str, ...]:
-        """A silence that becomes git's final bad is listened to once more, at twice the deadline (DESIGN 17)."""
+    def _fails_again(self, culprit: Revision) -> bool:
+        """A silence that becomes git's final bad is listened to once more, at twice the deadline (DESIGN 17).
+
+        If it was none, the better answer takes its place, and git is asked again.
+        """
         judged = self._answers.get(culprit.sha)
-        if judged is not None and judged.judgement.symptom.kind not in WAITING:
-            return ()
+        silent = judged is None or judged.judgement.symptom.kind in WAITING or boot_timed_out(judged.trial.observation)
+        if not silent:
+            return True
         doubled = self._trials.terms.deadlines.doubled()
-        again = self._trials.run(as_tree(culprit), "confirm", deadlines=doubled)
-        if again.judgement.verdict is Verdict.BAD:
-            return ()
-        return (
-            f"{culprit.short} failed in the search, and at twice the deadline it showed {again.judgement.symptom}.",
-        )
+        self._answers[culprit.sha] = self._trials.settled(as_tree(culprit), "confirm", deadlines=doubled)
+        return self._answers[culprit.sha].judgement.verdict is Verdict.BAD
+
+    def _doubt(self, culprit: Revision) -> str:
+        now = self._answers[culprit.sha].judgement.symptom
+        return f"{culprit.short} failed in the search, and at twice the deadline it showed {now}."
 
     def _parents(self, culprit: Revision) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
-        """(bad, unsure) parents: git need not have tried a parent that lies outside the range (DESIGN 5)."""
+        """(bad, unsure) parents: git need not have tried a parent that lies outside the range (DESIGN 5).
+
+        Where only first parents are followed, what came in by the others is the merge's own.
+        """
         bad, unsure = [], []
-        for parent in self._repository.parents(culprit):
+        parents = self._repository.parents(culprit)
+        for parent in parents[:1] if self._request.first_parent else parents:
             judged = self._answers.get(parent.sha) or self._trials.settled(as_tree(parent), "search")
             self._answers[parent.sha] = judged
             if judged.judgement.verdict is Verdict.BAD:

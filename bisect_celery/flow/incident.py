@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-from bisect_celery.errors import Cancelled, EndsError, InfraError
+from bisect_celery import proc
+from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
 from bisect_celery.flow.differences import differences
 from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
-from bisect_celery.flow.narrow import Narrow, contradictions
+from bisect_celery.flow.narrow import Narrow, contradictions, unfinished
 from bisect_celery.flow.session import REQUEST, Room, now, opened, plan_of, running, trials_of
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.home import Home
@@ -61,17 +64,33 @@ def investigate(
         between = room.repository.check_ends(
             good, bad, request.paths, request.first_parent, (request.good, request.bad)
         )
-        room.session = replace(room.session, good=good, bad=bad, versions=versions())
+        room.session = replace(
+            room.session, good=good, bad=bad, versions=versions(), command=resolved(command, request, good, bad)
+        )
+        if between.kind == "diverged":
+            listener(Note("GOOD is no ancestor of BAD: git tries their merge base first."))
         if session_id is None:
+            # By sha from here on: `HEAD` may be another commit when the session goes on.
+            room.request = replace(request, good=good.sha, bad=bad.sha)
             _keep_request(room)
             room.store.begin(room.session)
         return Investigation(room, good, bad, Range(between.count, between.steps, good.short, bad.short)).run()
 
 
+def resolved(command: str, request: Request, good: Revision, bad: Revision) -> str:
+    """The command to repeat, with the commits that its names meant."""
+    words = shlex.split(command)
+    both = f"{request.good}..{request.bad}"
+    if both in words:
+        return shlex.join(f"{good.short}..{bad.short}" if word == both else word for word in words)
+    named = [{request.good: good.short, request.bad: bad.short}.get(word, word) for word in words]
+    if request.good in words and request.bad not in words:
+        named.insert(words.index(request.good) + 1, bad.short)
+    return shlex.join(named)
+
+
 def reopen(home: Home, session_id: str) -> Request:
     """The request of an unfinished session, with its values. Raises UserError when it is gone."""
-    from bisect_celery.errors import UserError
-
     path = home.session_folder(session_id) / REQUEST
     try:
         return codec.decode(Request, json.loads(path.read_text()))
@@ -91,7 +110,10 @@ def _keep_request(room: Room) -> None:
 
 
 def versions() -> tuple[tuple[str, str], ...]:
-    return tuple((name, metadata.version(name)) for name in ("bisect-celery", "celery", "kombu", "docker", "uv"))
+    """Ours: the tool and what it drives."""
+    ours = tuple((name, metadata.version(name)) for name in ("bisect-celery", "kombu", "docker", "uv"))
+    git = proc.run(["git", "--version"], deadline=10, check=False).text().removeprefix("git version").strip()
+    return (*ours, ("git", git))
 
 
 class Investigation:
@@ -99,20 +121,28 @@ class Investigation:
 
     def __init__(self, room: Room, good: Revision, bad: Revision, between: Range) -> None:
         self._room, self._good, self._bad, self._between = room, good, bad, between
+        # One date for everything that no lock pins: the later end's, so that neither end misses what it needs.
+        self._as_of = max(good, bad, key=lambda end: datetime.datetime.fromisoformat(end.date)).date
         self._trials: Trials | None = None
         self._hunt: Hunt | None = None
         self._infra: InfraError | None = None
 
     def run(self) -> Ended:
         try:
-            with running(self._room, as_of=self._bad.date) as lab:
+            with running(self._room, as_of=self._as_of) as lab:
+                self._pin(lab)
                 self._room.save(stack=lab.stack.facts)
                 self._room.listener(self._between)
                 self._steps(lab)
         except EndsWrong as wrong:
+            for line in wrong.lines:
+                self._room.listener(Note(f"    {line}"))
             self._end(Outcome.ENDS_WRONG, wrong.message, advice=wrong.advice)
         except EndsError as wrong_ends:
             self._end(Outcome.ENDS_WRONG, wrong_ends.message, advice=(wrong_ends.hint,))
+        except UserError:
+            self._forget()
+            raise
         except BudgetSpent:
             self._budget_spent()
         except InfraError as infra:
@@ -122,8 +152,22 @@ class Investigation:
             self._end(Outcome.INTERRUPTED, "Interrupted before the end.", advice=(self._resume(),))
         return self._report()
 
+    def _pin(self, lab: Lab) -> None:
+        """Hold to this stack and to one interpreter, the bad end's, also when the session goes on another day."""
+        facts = lab.stack.facts
+        broker = facts.broker if facts.name == "process" else None
+        python = self._room.request.python or lab.choose_python(self._bad.tree, self._room.request.subfolder)
+        self._room.request = replace(self._room.request, stack=facts.name, broker=broker, python=python)
+        _keep_request(self._room)
+
+    def _forget(self) -> None:
+        """Nothing was found out, and nothing can go on: the request, with its values, must not stay."""
+        (self._room.folder / REQUEST).unlink(missing_ok=True)
+        if not self._room.store.trials(self._room.session.id):
+            self._room.store.delete(self._room.session.id)
+
     def _steps(self, lab: Lab) -> None:
-        trials = self._trials = trials_of(self._room, lab, plan_of(self._room.request))
+        trials = self._trials = trials_of(self._room, lab, plan_of(self._room.request), as_of=self._as_of)
         ends = TryEnds(
             trials,
             self._good,
@@ -159,6 +203,7 @@ class Investigation:
             bad_trial=bad.trial.number,
             differences=differences(trials.terms.plan, lab.stack.facts, ends),
             task_candidates=self._task_candidates(ends.good),
+            versions=(*versions(), *project_versions(ends.good)),
         )
 
     def _task_candidates(self, good: Judged) -> tuple[str, ...]:
@@ -178,6 +223,7 @@ class Investigation:
 
     def _narrow(self, culprit: Revision, trials: Trials) -> None:
         parents = tuple(self._room.repository.parents(culprit))
+        parents = parents[:1] if self._room.request.first_parent else parents
         self._room.save(culprit=Culprit(culprit))
         found = Narrow(self._room.repository, trials, self._room.listener).run(culprit, parents)
         self._room.save(culprit=found)
@@ -187,6 +233,12 @@ class Investigation:
                 Outcome.CANDIDATES,
                 f"{culprit.short} was found, but its confirmation contradicts the search: {'; '.join(wrong)}.",
                 candidates=(culprit,),
+            )
+        elif unfinished(found):
+            self._end(
+                Outcome.COMMIT_ONLY,
+                f"{headline(found)} The budget was spent before all of it was confirmed three times.",
+                advice=(self._more_time(),),
             )
         elif found.cause and found.fix:
             self._end(Outcome.CONFIRMED, headline(found))
@@ -245,7 +297,7 @@ class Investigation:
             outcome,
             f"The budget of {self._room.request.budget:g} minutes is spent: {what}.",
             candidates=left,
-            advice=(f"Go on with more: `bisect-celery resume {self._room.session.id} --budget MINUTES`.",),
+            advice=(self._more_time(),),
         )
 
     def _suspects(self) -> tuple[Revision, ...]:
@@ -254,6 +306,9 @@ class Investigation:
             return self._hunt.suspects()
         request = self._room.request
         return self._room.repository.suspects([self._good], self._bad, request.paths, request.first_parent)
+
+    def _more_time(self) -> str:
+        return f"Go on with more: `bisect-celery resume {self._room.session.id} --budget MINUTES`."
 
     def _resume(self) -> str:
         return f"Go on: `bisect-celery resume {self._room.session.id}`."
@@ -286,7 +341,8 @@ class Investigation:
             finished_at=now(),
             not_tested=not_tested(self._room.request, self._room.session),
         )
-        if not outcome.resumable:
+        can_go_on = outcome in (Outcome.INFRA, Outcome.INTERRUPTED) or self._more_time() in advice
+        if not can_go_on:
             (self._room.folder / REQUEST).unlink(missing_ok=True)
 
     def _report(self) -> Ended:
@@ -297,9 +353,18 @@ class Investigation:
         return Ended(session, folder, self._infra)
 
 
+def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:
+    """What the project ran with at its good end, which is what a reader looks for."""
+    worker = good.trial.observation.worker
+    said = (("the project's celery", worker.celery), ("the project's python", worker.python))
+    return tuple((name, version) for name, version in said if version)
+
+
 def headline(culprit: Culprit) -> str:
     """The sentence that says it all."""
     revision = culprit.revision
+    if not culprit.fix:
+        return f"{revision.short} “{revision.title}” broke it."
     where = sorted({atom.path for atom in culprit.fix})
     pieces = "one change" if len(culprit.fix) == 1 else f"{len(culprit.fix)} changes"
     return (

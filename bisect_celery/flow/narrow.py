@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,10 @@ from bisect_celery.core.closure import requirements
 from bisect_celery.core.isolate import Isolation, Outcome, Question, isolate, spell
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
-from bisect_celery.flow.trials import Trials
+from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.model import Atom, Culprit, Judged, Revision, Tally, Tree, Verdict
 from bisect_celery.repo.private import PrivateRepository
+from bisect_celery.repo.trees import PatchDoesNotApply
 
 ROUNDS = 3
 _OUTCOMES = {Verdict.GOOD: Outcome.PASS, Verdict.BAD: Outcome.FAIL, Verdict.SKIP: Outcome.UNRESOLVED}
@@ -62,7 +64,10 @@ class Narrow:
 
     def run(self, culprit: Revision, parents: tuple[Revision, ...]) -> Culprit:
         """`parents` are all good. Raises BudgetSpent, InfraError, Cancelled."""
+        self._trials.hold_to(as_tree(culprit))
         taken = self._take_apart(culprit, parents)
+        if not taken.atoms:
+            return Culprit(culprit, caveats=("The culprit changes no file: what differs is not in the repository.",))
         found = self._isolate(taken)
         return self._with_patch(taken, found, parents)
 
@@ -88,10 +93,17 @@ class Narrow:
         try:
             batch = next(search)
             while True:
-                batch = search.send([self._ask(taken, question) for question in batch])
+                batch = search.send(self._answers(taken, batch))
         except StopIteration as stop:
             isolation: Isolation = stop.value
             return isolation
+
+    def _answers(self, taken: Taken, batch: tuple[Question, ...]) -> list[Outcome | None]:
+        """An outcome a question; only None once the budget is spent, so that the search ends with what it has."""
+        try:
+            return [self._ask(taken, question) for question in batch]
+        except BudgetSpent:
+            return [None] * len(batch)
 
     def _contents(self, taken: Taken) -> Callable[[frozenset[int]], Mapping[str, bytes | None]]:
         """What static reading needs: the content of every path the commit touches, under any set of its atoms."""
@@ -104,7 +116,9 @@ class Narrow:
         return compose
 
     def _ask(self, taken: Taken, question: Question) -> Outcome:
-        self._listener(Remaining("narrow", len(taken.atoms), 0, None))
+        steps = len(taken.atoms).bit_length() + 2
+        each = self._trials.seconds_each()
+        self._listener(Remaining("narrow", len(taken.atoms), steps, each * steps if each else None))
         tree = self._compose(taken, question.applied, question.why)
         return _OUTCOMES[self._trials.settled(tree, "narrow").judgement.verdict]
 
@@ -118,12 +132,14 @@ class Narrow:
         everything = frozenset(atom.number for atom in taken.atoms)
         cause_tree = self._compose(taken, found.cause, "minimal cause")
         fixed_tree = self._compose(taken, everything - found.fix, "culprit without the cause")
-        patch = self._repository.reverse_patch(taken.culprit, fixed_tree.sha) if found.fix_proven else ""
+        patch = self._patch(taken, fixed_tree) if found.fix_proven else ""
         caveats = list(found.caveats)
-        if patch and self._repository.try_patch(taken.culprit, patch) != fixed_tree.sha:
-            patch, caveats = "", [*caveats, "The fix does not apply as a patch."]
+        if found.fix_proven and not patch:
+            caveats.append("The fix does not apply as a patch.")
         if len(parents) > 1:
             caveats.append("The culprit is a merge: its atoms were taken against its first parent.")
+        if not parents:
+            caveats.append("The culprit has no parent: nothing before it was tried.")
         return Culprit(
             revision=taken.culprit,
             cause=taken.of(found.cause) if found.cause_proven else (),
@@ -135,6 +151,14 @@ class Narrow:
             caveats=tuple(caveats),
         )
 
+    def _patch(self, taken: Taken, fixed: Tree) -> str:
+        """The fix as a patch that the real `git apply` made the fixed tree of; empty when it does not."""
+        patch = self._repository.reverse_patch(taken.culprit, fixed.sha)
+        try:
+            return patch if self._repository.try_patch(taken.culprit, patch) == fixed.sha else ""
+        except PatchDoesNotApply:
+            return ""
+
     # --- confirmation ----------------------------------------------------------------------------------
 
     def _confirm(
@@ -145,18 +169,25 @@ class Narrow:
         cause_tree: Tree,
         fixed_tree: Tree,
     ) -> tuple[Tally, ...]:
-        """Three rounds of all that is claimed, alternating, so that drift shows (DESIGN 27)."""
+        """Three rounds of all that is claimed, alternating, so that drift shows (DESIGN 27); fewer if time runs out."""
         claims = [Tally(f"parent {parent.short}", as_tree(parent)) for parent in parents]
         claims.append(Tally(f"culprit {taken.culprit.short}", as_tree(taken.culprit), should_fail=True))
         if found.cause_proven:
             claims.append(Tally("parent with the minimal cause alone", cause_tree, should_fail=True))
         if found.fix_proven:
             claims.append(Tally("culprit without the cause", fixed_tree))
-        for turn in range(ROUNDS):
-            for position, claim in enumerate(claims):
-                self._progress((ROUNDS - turn) * len(claims) - position)
-                claims[position] = counted(claim, self._trials.run(claim.tree, "confirm"))
+        with contextlib.suppress(BudgetSpent):
+            for turn in range(ROUNDS):
+                for position, claim in enumerate(claims):
+                    self._progress((ROUNDS - turn) * len(claims) - position)
+                    claims[position] = counted(claim, self._once_more(claim))
         return tuple(claims)
+
+    def _once_more(self, claim: Tally) -> Judged:
+        """One trial of a claim; what should work is given all the time there is before it is called stuck."""
+        deadlines = self._trials.terms.deadlines
+        patient = deadlines if claim.should_fail else replace(deadlines, quick=None)
+        return self._trials.settled(claim.tree, "confirm", deadlines=patient)
 
     def _progress(self, left: int) -> None:
         each = self._trials.seconds_each()
@@ -173,6 +204,11 @@ def counted(tally: Tally, judged: Judged) -> Tally:
         other=tally.other + (verdict is Verdict.SKIP),
         trials=(*tally.trials, judged.trial.number),
     )
+
+
+def unfinished(culprit: Culprit) -> bool:
+    """Whether time ran out before everything was confirmed as often as it should be."""
+    return any(row.tried < ROUNDS for row in culprit.confirmation)
 
 
 def contradictions(culprit: Culprit) -> tuple[str, ...]:

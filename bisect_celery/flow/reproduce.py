@@ -73,7 +73,11 @@ def reproduce(
 
 def shell(kept: Kept, program: str) -> None:
     """An interactive shell in the checkout, with the variables of the trial. It has the terminal to itself."""
-    subprocess.call([program], cwd=kept.checkout, env={**kept.environment, "TERM": "xterm"})
+    inside = next((value for name, value in kept.rows if name == "worker" and value.startswith("docker ")), None)
+    if inside is not None:
+        subprocess.call(shlex.split(inside))
+    else:
+        subprocess.call([program], cwd=kept.checkout, env={**kept.environment, "TERM": "xterm"})
 
 
 def _order(room: Room, what: str, tree: Tree, plan: Plan) -> Order:

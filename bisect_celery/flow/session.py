@@ -191,20 +191,20 @@ def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
     )
 
 
-def trials_of(room: Room, lab: Lab, plan: Plan) -> Trials:
+def trials_of(room: Room, lab: Lab, plan: Plan, *, as_of: str) -> Trials:
     return Trials(
         lab,
         room.store,
         room.session.id,
         plan,
-        digest=digest(room, lab.stack.facts),
+        digest=digest(room, lab.stack.facts, as_of),
         ceiling=room.request.ceiling,
         budget=60 * room.request.budget,
         listener=room.listener,
     )
 
 
-def digest(room: Room, facts: StackFacts) -> Callable[[Plan], str]:
+def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
     """What names everything that was held the same in a trial (DESIGN 18); values only as a keyed hash."""
     request = room.request
     overlays = [(overlay.target, _content(overlay.source)) for overlay in request.overlays]
@@ -217,7 +217,7 @@ def digest(room: Room, facts: StackFacts) -> Callable[[Plan], str]:
             [probe.task, probe.args, probe.kwargs, probe.count, probe.queue, probe.done_log, probe.sender],
             [list(pair) for pair in plan.variables],
             overlays,
-            [request.python, facts.name, facts.broker, facts.broker_version],
+            [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],
         ]
         return room.store.fingerprint(json.dumps(parts))
 

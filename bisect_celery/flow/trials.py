@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from bisect_celery.core import judge
 from bisect_celery.core.deadline import Deadlines, before
 from bisect_celery.core.judge import Seen, Signature
-from bisect_celery.errors import Cancelled
+from bisect_celery.errors import Cancelled, EndsError
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
-from bisect_celery.model import Judged, Judgement, Kind, Observation, Tree, Trial
+from bisect_celery.model import Judged, Judgement, Kind, Match, Observation, Stage, Tree, Trial, Verdict
 from bisect_celery.store.database import Store
 
 REUSED = frozenset({"search", "narrow"})
@@ -24,6 +24,9 @@ REUSED = frozenset({"search", "narrow"})
 WAITING = frozenset(
     {Kind.STUCK_IN_TASK, Kind.EXECUTED_NOT_ACKED, Kind.SLOT_LOST, Kind.NEVER_RECEIVED, Kind.RESULT_LOST, Kind.SLOW}
 )
+
+
+NEVER_REUSED = frozenset({Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED})
 
 
 class BudgetSpent(Exception):
@@ -67,7 +70,7 @@ class Trials:
         stored = store.trials(session)
         self._replay = {(j.trial.tree.sha, j.trial.mode, j.trial.attempt): j.trial for j in stored}
         self._number = max((j.trial.number for j in stored), default=0)
-        self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored)
+        self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored if j.trial.reused is None)
         self.judged: list[Judged] = []
 
     # --- trying ---------------------------------------------------------------------------------------
@@ -78,7 +81,7 @@ class Trials:
         self._attempts[tree.sha, mode] += 1
         attempt = self._attempts[tree.sha, mode]
         stored = self._replay.get((tree.sha, mode, attempt))
-        if stored is not None:
+        if stored is not None and stored.digest == self._digest(self.terms.plan):
             return self._finish(stored, replayed=True)
         if purpose in REUSED and attempt == 1 and (known := self._known(tree, mode)) is not None:
             self._number += 1
@@ -88,11 +91,11 @@ class Trials:
             raise BudgetSpent
         return self._finish(self._make(tree, purpose, attempt, deadlines or self.terms.deadlines), replayed=False)
 
-    def settled(self, tree: Tree, purpose: str) -> Judged:
-        """Try a tree; where the facts say nothing, once more (DESIGN 9)."""
-        judged = self.run(tree, purpose)
-        if judged.judgement.symptom.kind is Kind.UNKNOWN:
-            judged = self.run(tree, purpose)
+    def settled(self, tree: Tree, purpose: str, *, deadlines: Deadlines | None = None) -> Judged:
+        """Try a tree; where the facts say nothing, or only that time ran out at boot, once more (DESIGN 9)."""
+        judged = self.run(tree, purpose, deadlines=deadlines)
+        if judged.judgement.symptom.kind is Kind.UNKNOWN or boot_timed_out(judged.trial.observation):
+            judged = self.run(tree, purpose, deadlines=deadlines)
         return judged
 
     def _make(self, tree: Tree, purpose: str, attempt: int, deadlines: Deadlines) -> Trial:
@@ -123,6 +126,11 @@ class Trials:
             self._store.record(self._session, judged)
         self.judged.append(judged)
         self._listener(Tried(judged, replayed))
+        if judged.judgement.symptom.kind is Kind.BROKER_NOT_REDIRECTED and self.terms.signature is not None:
+            raise EndsError(
+                f"{trial.tree.label} talks elsewhere than the ends do: {judged.judgement.rule}.",
+                "Nothing is judged beside another broker: name its variable, `--env NAME={broker_url}`.",
+            )
         return judged
 
     # --- judging --------------------------------------------------------------------------------------
@@ -136,6 +144,16 @@ class Trials:
             return judge.at_end(seen)
         return judge.verdict(seen, self.terms.signature)
 
+    def hold_to(self, tree: Tree) -> None:
+        """From now on only what this tree showed counts as failure, whatever other failures the search took for bad.
+
+        A subset of a commit fails in many ways of its own; none of them is the failure that is narrowed down.
+        """
+        shown = [each.judgement for each in self.judged if each.trial.tree.sha == tree.sha]
+        failures = [judgement.symptom for judgement in shown if judgement.verdict is Verdict.BAD]
+        if failures:
+            self.terms.signature = Signature(failures[-1], Match.SAME)
+
     def rejudge(self) -> None:
         """Judge again what was tried before the signature was known, so that all verdicts follow one rule."""
         self.judged = [Judged(judged.trial, self._judge(judged.trial.observation)) for judged in self.judged]
@@ -147,14 +165,15 @@ class Trials:
 
     def _known(self, tree: Tree, mode: str) -> Trial | None:
         """A finished trial of another session under the same terms, if it was watched long enough for today's."""
-        for trial in reversed(self._store.find(self._digest(self.terms.plan), tree.sha)):
-            if trial.mode == mode and self._still_says_enough(trial):
-                return replace(trial, reused=trial.reused or "an earlier session")
-        return None
+        found = [trial for trial in self._store.find(self._digest(self.terms.plan), tree.sha) if trial.mode == mode]
+        said = {self.seen(trial.observation).symptom for trial in found}
+        if len(said) != 1:
+            return None  # nothing is known, or what is known contradicts itself
+        return next((trial for trial in reversed(found) if self._still_says_enough(trial)), None)
 
     def _still_says_enough(self, trial: Trial) -> bool:
         kind = self.seen(trial.observation).symptom.kind
-        if kind in (Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED):
+        if boot_timed_out(trial.observation) or kind in NEVER_REUSED:
             return False
         watched = trial.observation.until - trial.observation.last_progress
         wanted = self.terms.deadlines.quick or self.terms.deadlines.quiet
@@ -163,12 +182,18 @@ class Trials:
     # --- estimates ------------------------------------------------------------------------------------
 
     def seconds_each(self) -> float | None:
-        """What a trial takes here, from those already made; the dearer of good and bad, since either may come."""
+        """What a trial takes here: the mean of the latest that were really made; None before the first."""
         taken = [judged.trial.seconds for judged in self.judged[-6:] if judged.trial.reused is None]
         return statistics.fmean(taken) if taken else None
 
     def note(self, text: str) -> None:
         self._listener(Note(text))
+
+
+def boot_timed_out(seen: Observation) -> bool:
+    """Whether a worker was merely not ready in time: silence, which a slow moment of this machine makes too."""
+    failure = seen.failure
+    return failure is not None and failure.stage is Stage.BOOT and failure.exception is None and not failure.missing
 
 
 __all__ = ["BudgetSpent", "Cancelled", "Terms", "Trials"]

@@ -14,6 +14,7 @@ class Token:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.deaf = False  # while somebody else has the terminal, its Ctrl-C is not for us
 
     def set(self) -> None:
         self._event.set()

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.redact import Redactor
 from bisect_celery.environment.build import build
-from bisect_celery.environment.facade import source_roots
+from bisect_celery.environment.facade import choose_python, source_roots
 from bisect_celery.environment.resolve import EnvironmentFailed
-from bisect_celery.errors import InfraError
+from bisect_celery.errors import InfraError, UserError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
@@ -90,6 +90,10 @@ class Lab:
                 observation = self._watch(order, plan, layout, environment, artifacts)
         except EnvironmentFailed as failed:
             observation = Observation(until=time.monotonic() - began, failure=failed.failure, ended="failure")
+        except UserError as refused:
+            # This tree wants what is not here, such as another Python: a fact about the tree, not about the session.
+            failure = Failure(Stage.ENVIRONMENT, refused.message)
+            observation = Observation(until=time.monotonic() - began, failure=failure, ended="failure")
         except LayoutFailed as failed:
             failure = Failure(Stage.LAYOUT, str(failed))
             observation = Observation(until=time.monotonic() - began, failure=failure, ended="failure")
@@ -116,6 +120,20 @@ class Lab:
             looks_bad=order.looks_bad,
             learn_secrets=self._redactor.learn,
         )
+
+    def choose_python(self, tree: str, subfolder: str) -> str:
+        """The interpreter for a whole session (DESIGN 15): what this tree's files ask for, of those that are here.
+
+        Every later trial takes it. Raises UserError when nothing fits.
+        """
+        layout = self._scratch / "trees" / "python"
+        try:
+            layout.parent.mkdir(parents=True, exist_ok=True)
+            self._repository.layout(tree, layout, self._cancel)
+            self._python = choose_python(layout, subfolder, self.stack.runner)[0]
+        finally:
+            shutil.rmtree(layout, ignore_errors=True)
+        return self._python
 
     @contextlib.contextmanager
     def kept(self, order: Order) -> Iterator[tuple[Place, Environment, Observation]]:

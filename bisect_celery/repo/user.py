@@ -97,7 +97,7 @@ def _no_repository(git: Git, start: Path) -> UserError:
                 f"If it belongs to another user: git config --global --add safe.directory '{folder}'",
             )
     return UserError(
-        f"`{start}` is not in a git repository.", "Go to your project's folder, or name it with --repository."
+        f"`{start}` is not in a git repository.", "Go to your project's folder."
     )
 
 

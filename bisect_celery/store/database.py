@@ -294,7 +294,7 @@ class Store:
         except CodecError as error:
             raise InfraError(
                 f"Session {session_id} cannot be read from {self.path} ({error})",
-                f"Forget it: bisect-celery clean {session_id}",
+                "Forget the sessions: bisect-celery clean --sessions",
             ) from error
 
     def _summaries(self, rows: QuerySet[SessionRow]) -> tuple[Summary, ...]:
