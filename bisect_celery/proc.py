@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
+import selectors
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Owner
@@ -23,6 +25,10 @@ from bisect_celery.model import Cancel, Owner
 LABEL = "BISECT_CELERY_OWNER"
 POLL = 0.01
 KILL_GRACE = 5.0
+# How long the pipes of a program that ended may stay open: what it left behind may hold them for ever.
+PIPE_GRACE = 1.0
+_SLICE = 0.1
+_CHUNK = 1 << 16
 
 # What a program of ours may see of the caller's environment; everything else must be named (DESIGN 6).
 ALLOWED = ("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TERM")
@@ -77,7 +83,8 @@ def run(
 ) -> Finished:
     """Run a program to its end and capture what it writes.
 
-    `deadline` is in seconds from now. `env` is the whole environment (default: `clean_environment()`).
+    `deadline` is in seconds from now. `env` is the whole environment (default: `clean_environment()`). What it
+    leaves running in its process group is killed; what left the group may run on, but is not waited for.
     Raises DeadlinePassed when it took longer, CommandFailed when `check` and the status is not 0,
     InfraError when it cannot be started, Cancelled when `cancel` was set meanwhile.
     """
@@ -87,8 +94,9 @@ def run(
         out, err = _communicate(process, argv, deadline, input, cancel)
     except BaseException:
         kill_group(process.pid)
-        process.communicate()
+        _let_go(process)
         raise
+    kill_group(process.pid)
     finished = Finished(tuple(argv), process.returncode, out, err)
     if check and finished.code != 0:
         raise CommandFailed(finished)
@@ -99,16 +107,85 @@ def _communicate(
     process: subprocess.Popen[bytes], argv: Sequence[str], deadline: float, input: bytes | None, cancel: Cancel | None
 ) -> tuple[bytes, bytes]:
     end = time.monotonic() + deadline
-    while True:
-        left = end - time.monotonic()
-        if left <= 0:
-            raise DeadlinePassed(f"`{' '.join(argv)}` did not end within {deadline:g} s and was stopped.")
-        try:
-            return process.communicate(input, timeout=left if cancel is None else min(left, 0.1))
-        except subprocess.TimeoutExpired:
-            input = None  # communicate() keeps what it has not sent yet
+    ended = False
+    with _Pipes(process, input) as pipes:
+        while pipes.open or process.poll() is None:
+            left = end - time.monotonic()
+            if left <= 0 and not ended:
+                raise DeadlinePassed(f"`{' '.join(argv)}` did not end within {deadline:g} s and was stopped.")
+            if left <= 0:
+                break
+            pipes.step(min(left, _SLICE))
             if cancel is not None:
                 cancel.check()
+            if not ended and process.poll() is not None:
+                # From here on only somebody else can hold its pipes: what it wrote itself is there already.
+                ended, end = True, time.monotonic() + PIPE_GRACE
+        _let_go(process)
+        return bytes(pipes.out), bytes(pipes.err)
+
+
+class _Pipes:
+    """What goes through a program's pipes, a step at a time.
+
+    `Popen.communicate` does not go on with its input once a call of it has timed out (CPython before 3.14).
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], input: bytes | None) -> None:
+        self.out, self.err = bytearray(), bytearray()
+        self._process = process
+        self._left = memoryview(input or b"")
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> _Pipes:
+        for pipe, taken in ((self._process.stdout, self.out), (self._process.stderr, self.err)):
+            assert pipe is not None
+            self._selector.register(pipe, selectors.EVENT_READ, taken)
+        if self._process.stdin is not None:
+            self._selector.register(self._process.stdin, selectors.EVENT_WRITE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+
+    @property
+    def open(self) -> bool:
+        return bool(self._selector.get_map())
+
+    def step(self, seconds: float) -> None:
+        """Move what can be moved; wait up to `seconds` for that, or without open pipes for the program's end."""
+        if not self.open:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+            return
+        for key, _ in self._selector.select(seconds):
+            if not (self._write(key.fd) if key.data is None else self._read(key.fd, key.data)):
+                self._selector.unregister(key.fileobj)
+                cast(IO[bytes], key.fileobj).close()
+
+    def _write(self, pipe: int) -> bool:
+        """Whether there is more to write; as much as a pipe that can be written to takes without blocking."""
+        try:
+            self._left = self._left[os.write(pipe, self._left[: select.PIPE_BUF]) :]
+        except BrokenPipeError:
+            return False
+        return len(self._left) > 0
+
+    @staticmethod
+    def _read(pipe: int, taken: bytearray) -> bool:
+        chunk = os.read(pipe, _CHUNK)
+        taken += chunk
+        return bool(chunk)
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """Close our ends of its pipes, whoever holds the others, and take its exit status if it has one by then."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError, ValueError):
+                pipe.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_GRACE)
 
 
 class Process:
