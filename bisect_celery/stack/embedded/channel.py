@@ -35,9 +35,10 @@ class Consumer:
     outstanding: int = 0
 
     def has_room(self) -> bool:
-        if not self.no_ack and ((self.limit and self.outstanding >= self.limit) or not self.channel.has_credit()):
+        """The channel's limit holds back consumers that need not acknowledge as well, as in RabbitMQ."""
+        if self.limit and not self.no_ack and self.outstanding >= self.limit:
             return False
-        return self.channel.session.has_room()
+        return self.channel.has_credit() and self.channel.session.has_room()
 
     def take(self, entry: Entry) -> None:
         self.channel.deliver(self, entry)
@@ -76,7 +77,7 @@ class Channel:
         self._delivery_tag = 0
         self._consumer_limit = 0
         self._channel_limit = 0
-        self._outstanding = 0
+        self._volume = 0
         self._confirming = False
         self._published = 0
 
@@ -165,11 +166,15 @@ class Channel:
     # --- consuming
 
     def qos(self, count: int, shared: bool) -> None:
-        """RabbitMQ's reading: `shared` (AMQP's global) limits the channel, else each consumer made from now on."""
+        """RabbitMQ's reading: `shared` (AMQP's global) limits the channel, else each consumer made from now on.
+
+        What RabbitMQ documents less: the latter also lifts the channel's limit.
+        """
         if not shared:
             self._consumer_limit = count
-            return
-        self._channel_limit = count
+        elif not self._channel_limit:
+            self._volume = len(self.unacked)  # RabbitMQ counts what was got here too, though never later
+        self._channel_limit = count if shared else 0
         self._deliver_on(consumer.queue for consumer in self.consumers.values())
 
     def consume(
@@ -195,8 +200,7 @@ class Channel:
         consumer = Consumer(tag, self, queue, no_ack, self._consumer_limit)
         self.consumers[tag] = consumer
         queue.exclusive_consumer = exclusive
-        queue.consumers.append(consumer)
-        queue.deliver()
+        queue.add_consumer(consumer)
         return consumer
 
     def cancel(self, tag: str) -> None:
@@ -217,7 +221,7 @@ class Channel:
             self.session.emit(self.number, Cancelled(consumer.tag))
 
     def has_credit(self) -> bool:
-        return not self._channel_limit or self._outstanding < self._channel_limit
+        return not self._channel_limit or self._volume < self._channel_limit
 
     def deliver(self, consumer: Consumer, entry: Entry) -> None:
         if consumer.no_ack:
@@ -225,7 +229,7 @@ class Channel:
         else:
             self._hold(Delivery(consumer.queue, entry, consumer))
             consumer.outstanding += 1
-            self._outstanding += 1
+            self._volume += 1
         event = Deliver(consumer.tag, self._delivery_tag, entry.redelivered, entry.content)
         self.session.emit(self.number, event)
 
@@ -270,6 +274,19 @@ class Channel:
         return [self.unacked.pop(each) for each in tags]
 
     def _release(self, deliveries: list[Delivery], requeue: bool) -> None:
+        """Queue by queue and consumer by consumer, each delivering on before the next, as RabbitMQ does it."""
+        groups: dict[tuple[str, str], list[Delivery]] = {}
+        for delivery in deliveries:
+            tag = delivery.consumer.tag if delivery.consumer is not None else ""
+            groups.setdefault((delivery.queue.name, tag), []).append(delivery)
+        for _, group in sorted(groups.items()):
+            self._settle(group, requeue)
+        consumed = sum(1 for delivery in deliveries if delivery.consumer is not None)
+        self._volume = max(self._volume - consumed, 0)
+        if self._channel_limit:  # room on the channel is room for all its consumers
+            self._deliver_on(consumer.queue for consumer in self.consumers.values())
+
+    def _settle(self, deliveries: list[Delivery], requeue: bool) -> None:
         for queue, entry, consumer in deliveries:
             if requeue:
                 queue.requeue(entry)
@@ -277,11 +294,7 @@ class Channel:
                 queue.settle(entry)
             if consumer is not None:
                 consumer.outstanding -= 1
-                self._outstanding -= 1
-        queues = [delivery.queue for delivery in deliveries]
-        if self._channel_limit:  # room on the channel is room for all its consumers
-            queues += [consumer.queue for consumer in self.consumers.values()]
-        self._deliver_on(queues)
+        self._deliver_on(delivery.queue for delivery in deliveries)
 
     def _deliver_on(self, queues: Iterable[Queue]) -> None:
         for queue in dict.fromkeys(queues):
@@ -297,7 +310,7 @@ class Channel:
         self.consumers.clear()
         for consumer in consumers:
             consumer.queue.remove_consumer(consumer)
-        self._release(self._taken(0, True), requeue=True)
+        self._settle(self._taken(0, True), requeue=True)
         for queue in dict.fromkeys(consumer.queue for consumer in consumers):
             if queue.abandoned() and not queue.deleted:
                 self.vhost.delete_queue(queue)

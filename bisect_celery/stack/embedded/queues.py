@@ -93,12 +93,14 @@ class Queue:
         self.auto_delete = auto_delete
         self.owner = owner
         self.arguments = dict(arguments or {})
-        self.consumers: deque[Receiver] = deque()
+        self.consumers: dict[Receiver, None] = {}
         self.exclusive_consumer = False
         self.unacked: dict[int, Entry] = {}
         self.deleted = False
         self._clock = clock
         self._ready: list[tuple[int, Entry]] = []
+        self._turn: deque[Receiver] = deque()
+        self._full: dict[Receiver, None] = {}
         self._positions = itertools.count()
         self._ttl = _seconds(self.arguments.get("x-message-ttl"))
         self._unused_for = _seconds(self.arguments.get("x-expires"))
@@ -161,22 +163,34 @@ class Queue:
 
     def deliver(self) -> None:
         """Hand ready messages to consumers with room, in turn, until either runs out."""
+        for waiting in [waiting for waiting in self._full if waiting.has_room()]:
+            del self._full[waiting]
+            self._turn.append(waiting)
         while self._ready and (receiver := self._next_receiver()) is not None:
             receiver.take(self._pop())
         self._watch()
 
     def _next_receiver(self) -> Receiver | None:
-        for _ in range(len(self.consumers)):
-            receiver = self.consumers[0]
-            self.consumers.rotate(-1)
+        """Whose turn it is. As in RabbitMQ, who is found full loses his turn and lines up last when he has room."""
+        while self._turn:
+            receiver = self._turn.popleft()
             if receiver.has_room():
+                self._turn.append(receiver)
                 return receiver
+            self._full[receiver] = None
         return None
 
     # --- consumers and life
 
+    def add_consumer(self, receiver: Receiver) -> None:
+        self.consumers[receiver] = None
+        self._turn.append(receiver)
+        self.deliver()
+
     def remove_consumer(self, receiver: Receiver) -> None:
-        self.consumers.remove(receiver)
+        del self.consumers[receiver]
+        if self._full.pop(receiver, self) is self:
+            self._turn.remove(receiver)
         self.exclusive_consumer = False
         self.touch()
 
@@ -193,6 +207,8 @@ class Queue:
         for receiver in list(self.consumers):
             receiver.queue_gone()
         self.consumers.clear()
+        self._turn.clear()
+        self._full.clear()
 
     # --- time
 
