@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -365,14 +365,24 @@ def _exists(pid: int) -> bool:
 
 def labelled(wanted: Owner | None = None) -> Iterator[tuple[int, Owner]]:
     """Processes of this machine that carry our label (`wanted`: only that owner's), as (pid, owner)."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            environ = (entry / "environ").read_bytes()
-        except OSError:
-            continue
+    for pid, environ in _environments():
         found = _label_in(environ)
         if found is not None and (wanted is None or found == wanted):
-            yield int(entry.name), found
+            yield pid, found
+
+
+def marked(name: str, value: str) -> Iterator[int]:
+    """Processes of this owner that carry `value` under `name` in their environment."""
+    mark = f"{name}={value}".encode()
+    for pid, environ in _environments():
+        if mark in environ.split(b"\0") and _label_in(environ) == _owner:
+            yield pid
+
+
+def _environments() -> Iterator[tuple[int, bytes]]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield int(entry.name), (entry / "environ").read_bytes()
 
 
 def _label_in(environ: bytes) -> Owner | None:
@@ -385,10 +395,19 @@ def _label_in(environ: bytes) -> Owner | None:
 
 def kill_labelled(owner: Owner, deadline: float = KILL_GRACE, spare: int | None = None) -> int:
     """SIGKILL every process labelled with `owner` until none is left; returns how many were killed."""
+    return _kill_all(lambda: (pid for pid, _ in labelled(owner)), deadline, spare)
+
+
+def kill_marked(name: str, value: str, deadline: float = KILL_GRACE) -> int:
+    """SIGKILL every process of this owner that is `marked` until none is left; returns how many were killed."""
+    return _kill_all(lambda: marked(name, value), deadline)
+
+
+def _kill_all(find: Callable[[], Iterable[int]], deadline: float, spare: int | None = None) -> int:
     killed: set[int] = set()
     end = time.monotonic() + deadline
     while time.monotonic() < end:
-        pids = [pid for pid, _ in labelled(owner) if pid not in (os.getpid(), spare) and start_time(pid)]
+        pids = [pid for pid in find() if pid not in (os.getpid(), spare) and start_time(pid)]
         if not pids:
             break
         for pid in pids:

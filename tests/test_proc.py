@@ -176,6 +176,22 @@ def test_descendants(owner: Owner) -> None:
     eventually(lambda: proc.descendants(process.pid) == ())
 
 
+def test_kill_marked_takes_what_carries_the_mark_and_is_ours(owner: Owner, tmp_path: Path) -> None:
+    words = ("sh", "-c", DAEMON + "exec sleep 60", str(tmp_path / "pid"))
+    left = proc.start(words, env={"PATH": os.defpath, "MARK": "one"})
+    other_mark = proc.start(("sleep", "60"), env={"PATH": os.defpath, "MARK": "one two"})
+    daemon = number_in(tmp_path / "pid")
+    eventually(lambda: set(proc.marked("MARK", "one")) == {left.pid, daemon})
+    proc.own("another-session")
+    assert list(proc.marked("MARK", "one")) == []
+    assert proc.kill_marked("MARK", "one") == 0
+    proc._owner = owner
+    assert proc.kill_marked("MARK", "one") == 2
+    assert proc.start_time(daemon) is None
+    assert other_mark.alive()
+    other_mark.stop()
+
+
 def test_kill_labelled_takes_daemons_and_nobody_else(owner: Owner, tmp_path: Path) -> None:
     spared = proc.start(("sleep", "60"))
     left = proc.start(("sh", "-c", DAEMON + "wait", str(tmp_path / "pid")))

@@ -132,6 +132,7 @@ def _guarded(owner: Owner, scratch: Path) -> Iterator[Guardian]:
     """Guarded from before there is anything to take down until nothing is left."""
     guardian = Guardian(owner, scratch)
     yield guardian
+    proc.kill_labelled(owner, spare=guardian.pid)
     guardian.dismiss()
 
 

@@ -35,6 +35,7 @@ class Guardian:
             if name in os.environ:
                 environment[name] = os.environ[name]
         self._process = proc.start(words, env=environment, stdin=True)
+        self.pid = self._process.pid
 
     def expect_containers(self) -> None:
         """From now on there may be containers to remove."""

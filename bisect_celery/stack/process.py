@@ -6,8 +6,9 @@ It has no wall: code under test may reach whatever this machine reaches. That is
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -30,6 +31,8 @@ from bisect_celery.stack.management import Management
 from bisect_celery.stack.rabbitmq import BrokerNode
 
 MAX_DUMPED = 16
+# Every program of a place carries the place's own mark under this name: it is found wherever it went.
+MARK = "BISECT_CELERY_PLACE"
 GUEST = Path(__file__).resolve().parent.parent / "guest"
 
 
@@ -105,6 +108,7 @@ class ProcessPlace:
         self._artifacts = artifacts
         self._management = management
         self._programs: list[ProcessRunning] = []
+        self._mark = secrets.token_hex(8)
         # A trial that was cut short may have left its outputs under the same name: they are not this one's facts.
         shutil.rmtree(artifacts, ignore_errors=True)
         for made in (Path(self.work_dir), Path(self.guest), artifacts):
@@ -113,7 +117,8 @@ class ProcessPlace:
             shutil.copy(source, self.guest)
 
     def start(self, program: Program) -> Running:
-        running = ProcessRunning(program, Path(self.checkout) / program.folder, self._artifacts)
+        env = {**dict(program.env), MARK: self._mark}
+        running = ProcessRunning(program, env, Path(self.checkout) / program.folder, self._artifacts)
         self._programs.append(running)
         return running
 
@@ -142,23 +147,22 @@ class ProcessPlace:
         )
 
     def stop(self) -> None:
-        """End every program, the latest first: senders before the worker they talk to."""
+        """End every program, the latest first: senders before the worker they talk to; then what left its group."""
         for running in reversed(self._programs):
             running.stop()
+        proc.kill_marked(MARK, self._mark)
 
 
 class ProcessRunning:
     """A `model.Running`: one process group, its two output files."""
 
-    def __init__(self, program: Program, folder: Path, artifacts: Path) -> None:
+    def __init__(self, program: Program, env: Mapping[str, str], folder: Path, artifacts: Path) -> None:
         self.out = artifacts / f"{program.name}.out"
         self.err = artifacts / f"{program.name}.err"
         with contextlib.ExitStack() as files:
             out: IO[bytes] = files.enter_context(self.out.open("ab"))
             err: IO[bytes] = files.enter_context(self.err.open("ab"))
-            self._process = proc.start(
-                program.argv, cwd=folder, env=dict(program.env), stdin=program.stdin, stdout=out, stderr=err
-            )
+            self._process = proc.start(program.argv, cwd=folder, env=env, stdin=program.stdin, stdout=out, stderr=err)
         self.pid = self._process.pid
         self.name = program.name
 
