@@ -13,7 +13,7 @@ from bisect_celery.cli.terminal import Terminal
 from bisect_celery.cli.threads import in_session_thread
 from bisect_celery.core.redact import Redactor
 from bisect_celery.flow.ask import Typed, request
-from bisect_celery.flow.attempt import attempt, current, refuse_for_git
+from bisect_celery.flow.attempt import attempt, current, held_terms, refuse_for_git
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Judged, Verdict
 from bisect_celery.report import words
@@ -55,7 +55,8 @@ def try_(
     if not exit_code:
         refuse_for_git()
     name = rev or current(context.folder)
-    asked = request(Typed(flags, context.folder, context.caller, "HEAD" if name == "." else name, name), context.home)
+    typed = Typed(flags, context.folder, context.caller, "HEAD" if name == "." else name, name)
+    asked = held_terms(typed, context.home) if exit_code else request(typed, context.home)
     cancel, terminal = Token(), Terminal(context.progress, Redactor(asked.secrets))
     with terminal:
         judged = in_session_thread(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bisect_celery.core import deadline, judge
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.judge import Signature
 from bisect_celery.errors import UserError
-from bisect_celery.flow.ask import WORKING_TREE
-from bisect_celery.flow.ends import as_tree, refuse_unusable
+from bisect_celery.flow.ask import WORKING_TREE, Typed, request
+from bisect_celery.flow.ends import as_tree, backend_note, refuse_unusable, replaced_backend
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
 from bisect_celery.flow.session import Room, opened, plan_of, running
 from bisect_celery.home import Home
@@ -24,6 +24,10 @@ from bisect_celery.model import Judged, Kind, Match, Request, Symptom, Tree, Tri
 from bisect_celery.repo.ongoing import Ongoing, asked_by_git, ongoing
 from bisect_celery.repo.user import open_repository
 from bisect_celery.store import codec
+from bisect_celery.store.database import Store
+
+# What the first call of a bisection decides for all of them.
+HELD = ("app", "subfolder", "worker", "probe", "prepare", "python", "match", "ceiling", "django_settings")
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,22 @@ def refuse_for_git() -> None:
 
 
 def attempt(
-    request: Request, home: Home, *, in_bisection: bool, listener: Listener, cancel: Token, command: str
+    asked: Request, home: Home, *, in_bisection: bool, listener: Listener, cancel: Token, command: str
 ) -> Judged:
-    """Try `request.bad`. Within a bisection the verdict is told against its ends, which the first call tries.
+    """Try `asked.bad`. Within a bisection the verdict is told against its ends, which the first call tries.
 
     Raises UserError, InfraError, Cancelled: none of them is a verdict.
     """
-    with opened(request, home, command=command, listener=listener, cancel=cancel) as room:
+    with opened(asked, home, command=command, listener=listener, cancel=cancel) as room:
         bisection = ongoing(room.repository.user) if in_bisection else None
-        tree = _tree(room, request.bad)
-        with running(room, as_of=_date(room, request.bad, bisection)) as lab:
-            one = _One(room, lab, plan_of(request), listener)
+        tree = _tree(room, asked.bad)
+        with running(room, as_of=_date(room, asked.bad, bisection)) as lab:
+            if bisection is not None and asked.python is None:
+                _hold_python(room, lab, bisection)
+            one = _One(room, lab, plan_of(asked), listener)
             if bisection is None:
-                return one.run(tree, deadline.before(request.ceiling), None)
-            baseline = one.baseline(bisection, request)
+                return one.run(tree, deadline.before(asked.ceiling), None)
+            baseline = one.baseline(bisection, asked)
             return one.settled(tree, baseline)
 
 
@@ -83,6 +89,38 @@ def _date(room: Room, name: str, bisection: Ongoing | None) -> str:
         kept = room.revision(bisection.bad).date
         room.store.baseline_put(key, kept)
     return kept
+
+
+def _hold_python(room: Room, lab: Lab, bisection: Ongoing) -> None:
+    """One interpreter a bisection, that of its bad end when it began (DESIGN 15)."""
+    key = f"python of bisection {bisection.identity} in {lab.stack.facts.name}"
+    kept = room.store.baseline_get(key)
+    if not isinstance(kept, str):
+        kept = lab.choose_python(room.revision(bisection.bad).tree, room.request.subfolder)
+        room.store.baseline_put(key, kept)
+    lab.python = kept
+
+
+def held_terms(typed: Typed, home: Home) -> Request:
+    """What to try, on the terms of the bisection's first call: the trees that git checks out have no say in them.
+
+    Variables and overlays are today's, since their values are never kept.
+    """
+    bisection = ongoing(open_repository(typed.folder))
+    if bisection is None:
+        return request(typed, home)
+    key = f"terms of bisection {bisection.identity}"
+    with Store.open(home.make().database) as store:
+        kept = store.baseline_get(key)
+        if kept is None:
+            asked = request(typed, home)
+            bare = replace(asked, environment=(), secrets=(), overlays=(), sources=())
+            store.baseline_put(key, cast(Any, codec.encode(bare)))
+            return asked
+    first = codec.decode(Request, kept)
+    asked = request(replace(typed, flags={**typed.flags, "app": first.app}), home)
+    held = {name: getattr(first, name) for name in HELD}
+    return replace(asked, **held)
 
 
 class _One:
@@ -114,6 +152,11 @@ class _One:
             seconds=made.seconds,
             artifacts=str(made.artifacts),
         )
+        replaced = replaced_backend(made.observation, self._plan)
+        if replaced is not None:
+            self._plan = replaced
+            self._listener(Note(backend_note(made.observation.worker.result_backend)))
+            return self.run(tree, deadlines, signature, purpose)
         seen = judge.symptom(made.observation, expect)
         judged = Judged(trial, judge.verdict(seen, signature) if signature else judge.at_end(seen))
         self._listener(Tried(judged))

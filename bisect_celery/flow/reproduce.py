@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from bisect_celery.core import deadline, judge
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
-from bisect_celery.flow.ends import as_tree
+from bisect_celery.flow.ends import as_tree, replaced_backend
 from bisect_celery.flow.events import Listener
 from bisect_celery.flow.session import Room, opened, plan_of, running
 from bisect_celery.home import Home
@@ -63,12 +63,28 @@ def reproduce(
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:
             plan = plan_of(asked)
-            order = _order(room, what, tree, plan)
-            with lab.kept(order) as (place, environment, seen):
-                rule = judge.symptom(seen, asked.probe.expect)
-                rows = (*place.describe(), ("send again", _script(place, plan, environment)))
-                variables = dict(plan.sender_program(place, environment).env)
-                stay(Kept(seen, f"{rule.symptom}: {rule.rule}", rows, place.checkout, variables))
+            while True:
+                with lab.kept(_order(room, what, tree, plan)) as (place, environment, seen):
+                    replaced = replaced_backend(seen, plan)
+                    if replaced is None:
+                        _stay(plan, asked, place, environment, seen, stay)
+                        return
+                plan = replaced
+
+
+def _stay(
+    plan: Plan,
+    asked: Request,
+    place: Place,
+    environment: Environment,
+    seen: Observation,
+    stay: Callable[[Kept], None],
+) -> None:
+    """Tell what was seen and how to look around, and wait for whoever looks."""
+    rule = judge.symptom(seen, asked.probe.expect)
+    rows = (*place.describe(), ("send again", _script(place, plan, environment)))
+    variables = dict(plan.sender_program(place, environment).env)
+    stay(Kept(seen, f"{rule.symptom}: {rule.rule}", rows, place.checkout, variables))
 
 
 def shell(kept: Kept, program: str) -> None:
