@@ -16,8 +16,9 @@ from bisect_celery.core.redact import Redactor
 from bisect_celery.environment.build import build
 from bisect_celery.environment.facade import choose_python, source_roots
 from bisect_celery.environment.resolve import EnvironmentFailed
-from bisect_celery.errors import InfraError, UserError
+from bisect_celery.errors import UserError
 from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.overlay import put
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
@@ -171,12 +172,7 @@ class Lab:
 
     def _overlay(self, layout: Path) -> None:
         for overlay in self._overlays:
-            target = layout / overlay.target
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copy(overlay.source, target)
-            except OSError as error:
-                raise InfraError(f"The overlay {overlay.source} cannot be copied: {error.strerror}.") from error
+            put(overlay, layout)
 
     def _redact_files(self, artifacts: Path) -> None:
         """Programs' outputs stay as artifacts; the sender's words go, and no secret stays in the rest."""
