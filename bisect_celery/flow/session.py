@@ -216,6 +216,7 @@ def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
             SCHEMA,
             [plan.app, plan.subfolder, list(plan.worker), plan.result_url, plan.prepare, list(plan.source_roots)],
             [probe.task, probe.args, probe.kwargs, probe.count, probe.queue, probe.done_log, probe.sender],
+            probe.expect is None,  # then no results are kept
             [list(pair) for pair in plan.variables],
             overlays,
             [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],

@@ -14,6 +14,7 @@ from __future__ import print_function
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -28,6 +29,9 @@ FINAL = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
 # A task every Celery has, newest name first.
 EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
 SECRET = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "API_KEY", "APIKEY", "CREDENTIAL", "PRIVATE", "DSN", "ACCESS_KEY")
+
+# In a URL: the password, or what stands alone before the host, as tokens do.
+USER_INFO = re.compile(r"://(?:[^\s/?#:@]*:)?([^\s/?#]+)@")
 
 PATIENCE = 0.02
 UNREADABLE_AFTER = 1.0
@@ -174,7 +178,7 @@ def facts(app):
 
 
 def secrets(app):
-    """Values of secret-named settings, so that the harness can take them out of everything it writes."""
+    """Values of secret-named settings and passwords in URLs: the harness takes them out of everything it writes."""
     found = set()
     sources = []
     try:
@@ -199,8 +203,10 @@ def collect(value, found, named):
     elif isinstance(value, (list, tuple)):
         for inner in value:
             collect(inner, found, named)
-    elif named and isinstance(value, str) and len(value) >= 6 and not (value.isalpha() and len(value) < 12):
-        found.add(value)  # a short plain word is in too many other texts to be taken out of them
+    elif isinstance(value, str):
+        told = [value] if named else USER_INFO.findall(value)
+        # a short plain word is in too many other texts to be taken out of them
+        found.update(text for text in told if len(text) >= 6 and not (text.isalpha() and len(text) < 12))
 
 
 def task_facts(app, name):

@@ -18,13 +18,13 @@ from bisect_celery.environment.facade import choose_python, source_roots
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.kept import kept
 from bisect_celery.lab.overlay import put
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
 from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
-from bisect_celery.store.codec import each_text
 
 Looks = Callable[[Observation], bool]
 Says = Callable[[str], None]
@@ -100,8 +100,7 @@ class Lab:
             observation = Observation(until=time.monotonic() - began, failure=failure, ended="failure")
         finally:
             self._redact_files(artifacts)
-        # Redacted before anybody judges: a stored fact and a fresh one must read the same.
-        observation = each_text(observation, self._redactor.exact)
+        observation = kept(observation, order.plan.probe, self._redactor.exact)
         return Made(observation, round(time.monotonic() - began, 2), artifacts)
 
     def _watch(self, order: Order, plan: Plan, layout: Path, environment: Environment, artifacts: Path) -> Observation:
@@ -144,7 +143,8 @@ class Lab:
             self._laid_out(order) as (layout, environment, plan),
             self.stack.place(order.name, layout, environment, artifacts, self._cancel) as place,
         ):
-            yield place, environment, self._watcher(place, order, plan, environment).run()
+            seen = self._watcher(place, order, plan, environment).run()
+            yield place, environment, kept(seen, order.plan.probe, self._redactor.exact)
 
     @contextlib.contextmanager
     def _laid_out(self, order: Order) -> Iterator[tuple[Path, Environment, Plan]]:

@@ -108,9 +108,12 @@ class Incident:
         return self.shas[-1]
 
 
-def failing(folder: Path, extra: Files | None = None) -> Incident:
-    """The culprit makes the task raise TypeError when it is given a null."""
-    tidy = {"shop/tasks.py": _TASKS_TIDIED, "shop/money.py": _MONEY_TIDIED}
+def failing(folder: Path, extra: Files | None = None, tidied: Files | None = None) -> Incident:
+    """The culprit makes the task raise TypeError when it is given a null.
+
+    `extra` are files of the first commit, `tidied` of the culprit, in place of those that are there.
+    """
+    tidy = {"shop/tasks.py": _TASKS_TIDIED, "shop/money.py": _MONEY_TIDIED, **(tidied or {})}
     return _written(folder, {**_first(), **(extra or {})}, tidy, "-    counted = [price or 0 for price in prices]")
 
 
