@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bisect_celery.core.texts import canonical, message_template
 from bisect_celery.model import Failure, Judgement, Kind, Match, Message, Observation, Stage, Symptom, Verdict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,18 @@ def _unregistered(seen: Observation, _: str | None) -> Seen | None:
 
 
 def _failed(seen: Observation, _: str | None) -> Seen | None:
-    """Tasks may fail in more than one way; the most frequent one speaks for the trial, the earliest of equals."""
+    """Tasks may fail in more than one way; the most frequent one speaks for the trial."""
     failed = Counter(_ending(message) for message in seen.messages if message.state not in (None, "SUCCESS"))
     if not failed:
         return None
-    (state, symptom), _count = failed.most_common(1)[0]
+    state, symptom = _most_frequent(failed)
     rule = f"{failed.total()} of {len(seen.messages)} tasks ended as {state} ({symptom.exception or 'no exception'})"
     return Seen(symptom, rule)
+
+
+def _most_frequent(counted: Counter[T]) -> T:
+    """Of equals always the same one, in whatever order they were told."""
+    return min(counted, key=lambda key: (-counted[key], repr(key)))
 
 
 def _ending(message: Message) -> tuple[str | None, Symptom]:
@@ -212,9 +220,9 @@ def _retrying(open_: list[Message]) -> Seen | None:
     retrying = [message for message in open_ if message.retries]
     if 2 * len(retrying) < len(open_):
         return None
-    (exception, template), _count = Counter(
-        (message.exception, message_template(message.detail, message.exception)) for message in retrying
-    ).most_common(1)[0]
+    exception, template = _most_frequent(
+        Counter((message.exception, message_template(message.detail, message.exception)) for message in retrying)
+    )
     rule = f"{len(retrying)} tasks asked to be run again ({exception or 'no reason given'}) and never ended"
     return _seen(Kind.STUCK_IN_TASK, rule, exception, f"retry: {template}")
 

@@ -17,14 +17,16 @@ LONGEST_REPR = 20_000
 # --- messages ----------------------------------------------------------------------------------------
 
 _QUOTED = re.compile(r"(?<!\w)[bBuUrR]{0,2}(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)")
+_NUMBER = r"(?:(?<![\w.>)\]-])-)?\d+(?:,\d{3}\b)*(?:\.\d+)?(?:e[-+]?\d+)?"
 _VARIABLE = (
     # Paths before numbers and ids, which are often parts of them; an address keeps its scheme.
     (re.compile(r"(?<![\w.])(?:/[\w.@+%~=-]+){2,}/?"), "<path>"),
     # One name for ids and numbers: an id is sometimes all digits, and then must not look different.
     (re.compile(r"\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b", re.I), "<n>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.I), "<n>"),
+    (re.compile(rf"(?<![\w.]){_NUMBER}(?!\w)", re.I), "<n>"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.I), "<n>"),
-    (re.compile(r"(?:(?<![\w.>)\]-])-)?\d+(?:,\d{3}\b)*(?:\.\d+)?(?:e[-+]?\d+)?", re.I), "<n>"),
+    (re.compile(_NUMBER, re.I), "<n>"),
 )
 # What these quote are names in the code, which no run changes: two of them are two failures.
 NAMES_CODE = frozenset(
@@ -115,8 +117,8 @@ def _arguments(written: str) -> tuple[object, ...] | None:
 def _raised_by(traceback: str) -> str | None:
     """The type in a traceback's last words; a message of several lines stands between them and the end."""
     lines = traceback.rstrip().splitlines()
-    inside = [index for index, line in enumerate(lines) if line.startswith("  ")]
-    for line in lines[inside[-1] + 1 if inside else 0 :]:
+    places = [index for index, line in enumerate(lines) if line.lstrip().startswith('File "')]
+    for line in lines[places[-1] + 1 if places else 0 :]:
         if found := _LAST_LINE.match(line):
             return found["name"].rpartition(".")[2]
     return None

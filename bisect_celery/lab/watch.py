@@ -188,7 +188,8 @@ class Watch:
         if self._plan.result_url is not None:
             self._signs.foreign = f"its result backend `{backend}`"
             return "foreign"
-        return self._fails(Failure(Stage.BOOT, f"results would go to `{backend}`, which is not provided here"))
+        reason = f"results would go to `{backend}`, which is not provided here"
+        return self._fails(Failure(Stage.BOOT, reason, missing=(("result backend", str(backend)),)))
 
     def _wait(self, condition: Callable[[], bool], deadline: float, *, worker: bool = True) -> bool:
         """Step until `condition` holds; False when it cannot any more: a failure, the deadline, or the end of a

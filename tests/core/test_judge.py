@@ -1,0 +1,453 @@
+"""The judge by table and by property: what may never be good, and what may never be bad."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+from from_types import TEXT, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bisect_celery.core import judge
+from bisect_celery.core.judge import Seen, Signature
+from bisect_celery.model import (
+    Failure,
+    Kind,
+    Match,
+    Message,
+    Observation,
+    QueueCount,
+    Stage,
+    Symptom,
+    Verdict,
+    WorkerFacts,
+)
+
+ALL = ("event", "log", "result")
+LATE, EARLY = WorkerFacts(acks_late=True), WorkerFacts(acks_late=False)
+
+
+def message(number: int = 0, wave: int = 1, **changes: Any) -> Message:
+    return Message(f"id-{number}", wave, 1.0, **changes)
+
+
+def succeeded(number: int = 0, wave: int = 1, **changes: Any) -> Message:
+    known = {"starts": 1, "started": 1.1, "finished": 1.2, "state": "SUCCESS", "stored": "SUCCESS", "sources": ALL}
+    return message(number, wave, **{**known, **changes})
+
+
+def failed(number: int = 0, exception: str | None = "ValueError", detail: str | None = "no", **changes: Any) -> Message:
+    return succeeded(number, **{"state": "FAILURE", "exception": exception, "detail": detail, **changes})
+
+
+def begun(number: int = 0, wave: int = 1, **changes: Any) -> Message:
+    return message(number, wave, **{"received": 1.0, "started": 1.1, "starts": 1, **changes})
+
+
+def queue(ready: int = 0, unacked: int = 0, name: str = "celery") -> QueueCount:
+    return QueueCount(name, ready, unacked)
+
+
+def complete(**changes: Any) -> Observation:
+    known = {
+        "until": 3.0,
+        "messages": (succeeded(1), succeeded(2), succeeded(3, wave=2)),
+        "queues": (queue(),),
+        "held": 0,
+        "ended": "complete",
+    }
+    return Observation(**{**known, **changes})
+
+
+def quiet(*messages: Message, **changes: Any) -> Observation:
+    return Observation(**{"until": 30.0, "messages": messages, "ended": "quiet", **changes})
+
+
+def broken(stage: Stage, reason: str = "KeyError: 'TOKEN'", exception: str | None = "KeyError") -> Observation:
+    return Observation(1.0, Failure(stage, reason, exception), ended="failure")
+
+
+STUCK, UNKNOWN = Symptom(Kind.STUCK_IN_TASK), Symptom(Kind.UNKNOWN)
+SLOT, NOT_ACKED = Symptom(Kind.SLOT_LOST), Symptom(Kind.EXECUTED_NOT_ACKED)
+LOST = Symptom(Kind.RESULT_LOST)
+
+TABLE: dict[str, tuple[Observation, Symptom]] = {
+    # completed, and what comes near it
+    "all is well": (complete(), Symptom(Kind.COMPLETED)),
+    "no queue left to count": (complete(queues=()), Symptom(Kind.COMPLETED)),
+    "cannot be asked, but every end was told": (complete(held=None), Symptom(Kind.COMPLETED)),
+    "cannot be asked, and one end was not told": (
+        complete(held=None, messages=(succeeded(1), succeeded(2, wave=2, sources=("log", "result")))),
+        UNKNOWN,
+    ),
+    "only one wave": (complete(messages=(succeeded(1), succeeded(2))), UNKNOWN),
+    "a slot held": (complete(held=1), SLOT),
+    "a slot held, late": (complete(held=1, worker=LATE), SLOT),
+    "unacknowledged and held, late": (complete(held=1, worker=LATE, queues=(queue(0, 1),)), NOT_ACKED),
+    "unacknowledged, cannot be asked, ends told": (complete(held=None, worker=LATE, queues=(queue(0, 1),)), UNKNOWN),
+    "unacknowledged, cannot be asked, an end not told": (
+        complete(
+            held=None,
+            worker=LATE,
+            queues=(queue(0, 1),),
+            messages=(succeeded(1, sources=("result",)), succeeded(2, wave=2)),
+        ),
+        NOT_ACKED,
+    ),
+    "unacknowledged early is not ours": (complete(worker=EARLY, queues=(queue(0, 1),)), UNKNOWN),
+    "waiting in some queue": (complete(queues=(queue(), queue(1, 0, "other"))), UNKNOWN),
+    "another task runs on": (
+        complete(held=1, held_others=1, others=1, queues=(queue(0, 1),), worker=LATE),
+        Symptom(Kind.STUCK_IN_TASK, None, "another task"),
+    ),
+    "another task waits for its time": (complete(others=1, queues=(queue(0, 1),), worker=LATE), UNKNOWN),
+    "pool processes died": (complete(children_lost=2), Symptom(Kind.WORKER_DIED, None, "pool processes")),
+    "a result never came": (
+        complete(
+            worker=WorkerFacts(ignore_result=False),
+            messages=(succeeded(1, stored=None), succeeded(2, wave=2)),
+        ),
+        LOST,
+    ),
+    "ignored results need not come": (
+        complete(
+            worker=WorkerFacts(ignore_result=True), messages=(succeeded(1, stored=None), succeeded(2, 2, stored=None))
+        ),
+        Symptom(Kind.COMPLETED),
+    ),
+    # failures
+    "one failed": (
+        complete(messages=(succeeded(1), failed(2, "ValueError", "no order 17"), succeeded(3, 2))),
+        Symptom(Kind.TASK_FAILED, "ValueError", "no order <n>"),
+    ),
+    "most failed otherwise": (
+        complete(messages=(failed(1, "KeyError"), failed(2, "OSError"), failed(3, "OSError"))),
+        Symptom(Kind.TASK_FAILED, "OSError", "no"),
+    ),
+    "revoked": (
+        complete(messages=(failed(1, None, None, state="REVOKED"),)),
+        Symptom(Kind.TASK_FAILED, None, "REVOKED"),
+    ),
+    "revoked, as the result tells it": (
+        complete(messages=(failed(1, "TaskRevokedError", "expired", state="REVOKED"),)),
+        Symptom(Kind.TASK_FAILED, None, "REVOKED"),
+    ),
+    "ignored": (
+        complete(messages=(failed(1, None, None, state="IGNORED"),)),
+        Symptom(Kind.TASK_FAILED, None, "IGNORED"),
+    ),
+    "failed and another stuck": (
+        quiet(failed(1), begun(2), queues=(queue(3, 1),)),
+        Symptom(Kind.TASK_FAILED, "ValueError", "no"),
+    ),
+    "publishing": (
+        broken(Stage.PROBE, "TypeError: no", "TypeError"),
+        Symptom(Kind.TASK_FAILED, "TypeError", "publishing: TypeError: no"),
+    ),
+    "reading results": (broken(Stage.RESULT), Symptom(Kind.RESULT_LOST, "KeyError", "KeyError: <text>")),
+    "unregistered by the log": (complete(unregistered=True), Symptom(Kind.UNREGISTERED)),
+    "unregistered by an event": (
+        complete(messages=(failed(1, "NotRegistered", "'shop.gone'"),)),
+        Symptom(Kind.UNREGISTERED),
+    ),
+    "ran twice": (complete(messages=(succeeded(1, starts=2), succeeded(2, 2))), Symptom(Kind.REDELIVERED)),
+    "ran twice as it asked": (
+        complete(messages=(succeeded(1, retries=1), succeeded(2, 2))),
+        Symptom(Kind.COMPLETED),
+    ),
+    # silence
+    "begun": (quiet(begun(1), message(2), queues=(queue(0, 2),), held=1), STUCK),
+    "begun, cannot be asked": (quiet(begun(1), message(2), queues=(queue(0, 2),)), STUCK),
+    "begun, and the worker runs nothing": (quiet(begun(1), message(2), held=0), UNKNOWN),
+    "begun and retrying": (
+        quiet(begun(1, retries=1, exception="OSError", detail="port 80"), message(2)),
+        Symptom(Kind.STUCK_IN_TASK, "OSError", "retry: port <n>"),
+    ),
+    "bodies done, late": (quiet(begun(1, done=2.0), message(2), queues=(queue(1, 1),), worker=LATE), NOT_ACKED),
+    "bodies done, unknown when acknowledged": (quiet(begun(1, done=2.0), queues=(queue(0, 1),)), NOT_ACKED),
+    "bodies done, early": (quiet(begun(1, done=2.0), message(2), queues=(queue(0, 1),), worker=EARLY), SLOT),
+    "one body done, one not": (
+        quiet(begun(1, done=2.0), begun(2), queues=(queue(0, 2),), worker=LATE, held=2),
+        STUCK,
+    ),
+    "succeeded and held, late": (
+        quiet(succeeded(1), message(2), queues=(queue(0, 2),), held=1, worker=LATE),
+        NOT_ACKED,
+    ),
+    "succeeded and held, early": (quiet(succeeded(1), message(2), queues=(queue(0, 1),), held=1, worker=EARLY), SLOT),
+    "succeeded, end not told, cannot be asked": (
+        quiet(succeeded(1, sources=("log",)), message(2), queues=(queue(0, 1),), worker=EARLY),
+        SLOT,
+    ),
+    "succeeded, end told, cannot be asked": (quiet(succeeded(1), message(2), queues=(queue(0, 1),)), UNKNOWN),
+    "succeeded, held none, others reserved": (quiet(succeeded(1), message(2), queues=(queue(0, 1),), held=0), UNKNOWN),
+    "succeeded, and then taken no more": (
+        quiet(succeeded(1), message(2), queues=(queue(1, 0),), held=0),
+        Symptom(Kind.NEVER_RECEIVED, None, "any more"),
+    ),
+    "nobody takes them": (quiet(message(1), message(2), queues=(queue(2, 0),)), Symptom(Kind.NEVER_RECEIVED)),
+    "taken and passed on to nobody": (
+        quiet(message(1), message(2), queues=(queue(1, 1),)),
+        Symptom(Kind.NEVER_RECEIVED, None, "received"),
+    ),
+    "gone without a trace": (quiet(message(1), message(2), queues=(queue(),)), UNKNOWN),
+    "nothing was sent": (quiet(), UNKNOWN),
+    "still going when time was over": (
+        quiet(succeeded(1), begun(2), ended="total", queues=(queue(0, 1),)),
+        Symptom(Kind.SLOW),
+    ),
+    "all done when time was over": (complete(ended="total", messages=(succeeded(1),)), UNKNOWN),
+    # the worker itself
+    "killed": (complete(worker_exit=-9, ended="exit"), Symptom(Kind.WORKER_DIED, None, "signal 9")),
+    "exited": (complete(worker_exit=1, ended="exit"), Symptom(Kind.WORKER_DIED, None, "status 1")),
+    "exited with words": (
+        complete(worker_exit=1, ended="exit", exit_words="MemoryError: 17 MB"),
+        Symptom(Kind.WORKER_DIED, None, "status 1: MemoryError: <n> MB"),
+    ),
+    "did not boot": (broken(Stage.BOOT), Symptom(Kind.BOOT_FAILED, "KeyError", "KeyError: <text>")),
+    "could not be laid out": (
+        broken(Stage.LAYOUT, "no", None),
+        Symptom(Kind.ENVIRONMENT_FAILED, None, "no"),
+    ),
+    "dependencies": (broken(Stage.ENVIRONMENT, "no", None), Symptom(Kind.ENVIRONMENT_FAILED, None, "no")),
+    "prepare": (broken(Stage.PREPARE, "no", None), Symptom(Kind.ENVIRONMENT_FAILED, None, "no")),
+    "went elsewhere": (complete(foreign_broker="production.example"), Symptom(Kind.BROKER_NOT_REDIRECTED)),
+    "went elsewhere and died": (
+        complete(foreign_broker="production.example", worker_exit=1),
+        Symptom(Kind.BROKER_NOT_REDIRECTED),
+    ),
+}
+EXPECTING: dict[str, tuple[Observation, str, Symptom]] = {
+    "as expected": (
+        complete(messages=(succeeded(1, value="6"), succeeded(2, 2, value="6"))),
+        "6",
+        Symptom(Kind.COMPLETED),
+    ),
+    "in another spelling": (
+        complete(messages=(succeeded(1, value='{"b": 1, "a": [1, 2]}'), succeeded(2, 2, value='{"a":[1,2],"b":1}'))),
+        '{"b":1,"a":[1,2]}',
+        Symptom(Kind.COMPLETED),
+    ),
+    "one wrong": (
+        complete(messages=(succeeded(1, value="6"), succeeded(2, 2, value="7"))),
+        "6",
+        Symptom(Kind.WRONG_RESULT),
+    ),
+    "one wrong while others hang": (quiet(succeeded(1, value="7"), begun(2)), "6", Symptom(Kind.WRONG_RESULT)),
+    "true is not one": (
+        complete(messages=(succeeded(1, value="true"), succeeded(2, 2, value="true"))),
+        "1",
+        Symptom(Kind.WRONG_RESULT),
+    ),
+    "never told": (complete(messages=(succeeded(1, value="6"), succeeded(2, 2, value=None))), "6", LOST),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_table_of_symptoms(name: str) -> None:
+    observation, expected = TABLE[name]
+    found = judge.symptom(observation)
+    assert found.symptom == expected, found.rule
+    assert found.rule
+
+
+@pytest.mark.parametrize("name", EXPECTING)
+def test_the_table_of_values(name: str) -> None:
+    observation, expect, expected = EXPECTING[name]
+    assert judge.symptom(observation, expect).symptom == expected
+
+
+def test_every_kind_is_in_a_table() -> None:
+    known = {symptom.kind for _, symptom in TABLE.values()} | {symptom.kind for *_, symptom in EXPECTING.values()}
+    assert known == set(Kind)
+
+
+# --- properties --------------------------------------------------------------------------------------
+
+STATES = (None, "SUCCESS", "SUCCESS", "SUCCESS", "FAILURE", "IGNORED", "REVOKED")
+# Values that trials really give, close to the edges of the rules.
+LIKELY_MESSAGES = st.builds(
+    Message,
+    id=st.uuids().map(str),
+    wave=st.sampled_from((1, 1, 2)),
+    sent=st.just(1.0),
+    received=st.sampled_from((None, 1.0)),
+    started=st.sampled_from((None, 1.1)),
+    done=st.sampled_from((None, 1.2)),
+    starts=st.sampled_from((0, 1, 1, 1, 2)),
+    retries=st.sampled_from((0, 0, 0, 1)),
+    state=st.sampled_from(STATES),
+    stored=st.sampled_from((None, "SUCCESS")),
+    value=st.sampled_from((None, "6", "7")),
+    exception=st.sampled_from((None, "ValueError", "OSError")),
+    detail=st.sampled_from((None, "no order 17", "no order 18", "nothing")),
+    sources=st.sampled_from((ALL, ("event",), ("log", "result"), ())),
+)
+COUNTS = st.builds(queue, st.sampled_from((0, 0, 2)), st.sampled_from((0, 0, 2)))
+LIKELY = st.builds(
+    Observation,
+    until=st.just(30.0),
+    worker=st.builds(
+        WorkerFacts, acks_late=st.sampled_from((None, True, False)), ignore_result=st.sampled_from((None, True, False))
+    ),
+    messages=st.lists(LIKELY_MESSAGES, max_size=4).map(tuple),
+    queues=st.lists(COUNTS, max_size=2).map(tuple),
+    held=st.sampled_from((None, 0, 0, 1, 2)),
+    held_others=st.sampled_from((0, 0, 1)),
+    others=st.sampled_from((0, 0, 1)),
+    worker_exit=st.sampled_from((None, None, None, 0, -9)),
+    children_lost=st.sampled_from((0, 0, 0, 1)),
+    foreign_broker=st.sampled_from((None, None, None, "production.example")),
+    ended=st.sampled_from(("complete", "quiet", "total", "exit", "failure")),
+)
+HEALTHY = st.builds(
+    lambda first, second, held: complete(
+        messages=tuple(succeeded(n) for n in range(first)) + tuple(succeeded(100 + n, 2) for n in range(second)),
+        held=held,
+    ),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from((0, None)),
+)
+OBSERVATIONS = st.one_of(LIKELY, HEALTHY, values(Observation))
+EXPECTATIONS = st.one_of(st.none(), st.sampled_from(("6", '{"a": 1}', "not json")), TEXT)
+SIGNATURES = st.builds(Signature, values(Symptom), st.sampled_from(Match))
+
+
+def judged(observation: Observation, expect: str | None, signature: Signature) -> tuple[Seen, Verdict]:
+    seen = judge.symptom(observation, expect)
+    return seen, judge.verdict(seen, signature).verdict
+
+
+@settings(max_examples=600)
+@given(OBSERVATIONS, EXPECTATIONS, SIGNATURES)
+def test_good_has_every_proof(observation: Observation, expect: str | None, signature: Signature) -> None:
+    """DESIGN 9 and 10: two waves, every message final and good, queues 0/0, every slot proven free."""
+    seen, verdict = judged(observation, expect, signature)
+    assert (verdict is Verdict.GOOD) == (seen.symptom.kind is Kind.COMPLETED)
+    if verdict is not Verdict.GOOD:
+        return
+    assert len({message.wave for message in observation.messages}) >= 2
+    assert all(message.state == "SUCCESS" for message in observation.messages)
+    assert all(message.starts <= 1 for message in observation.messages)
+    assert (
+        all((each.ready, each.unacked) == (0, 0) for each in observation.queues)
+        or sum(each.ready + each.unacked for each in observation.queues) == 0
+    )
+    told = all("event" in message.sources for message in observation.messages)
+    assert observation.held == 0 or (observation.held is None and told)
+    assert observation.failure is None
+    assert observation.worker_exit is None
+    assert observation.foreign_broker is None
+    assert not observation.unregistered
+    assert not observation.children_lost
+    if expect is not None:
+        assert sum(each.ready for each in observation.queues) == 0
+    assert sum(each.unacked for each in observation.queues) == 0
+    told = all("event" in message.sources for message in observation.messages)
+    assert observation.held == 0 or (observation.held is None and told)
+    assert observation.failure is None
+    assert observation.worker_exit is None
+    assert observation.foreign_broker is None
+    assert not observation.unregistered
+    assert not observation.children_lost
+    if expect is not None:
+        assert all(message.value is not None for message in observation.messages)
+
+
+@settings(max_examples=400)
+@given(OBSERVATIONS, EXPECTATIONS, SIGNATURES)
+def test_bad_is_the_failure_of_the_bad_end(observation: Observation, expect: str | None, signature: Signature) -> None:
+    seen, verdict = judged(observation, expect, signature)
+    if verdict is Verdict.BAD:
+        assert seen.symptom.kind not in (Kind.COMPLETED, Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED)
+        assert signature.match is Match.ANY or seen.symptom == signature.bad
+
+
+@settings(max_examples=300)
+@given(OBSERVATIONS, EXPECTATIONS)
+def test_what_the_bad_end_showed_is_bad_when_it_is_seen_again(observation: Observation, expect: str | None) -> None:
+    seen = judge.symptom(observation, expect)
+    at_end = judge.at_end(seen)
+    again = judge.verdict(seen, Signature(seen.symptom))
+    assert again.verdict is at_end.verdict
+    if at_end.verdict is Verdict.BAD:
+        assert judge.resembles(seen, Signature(seen.symptom))
+
+
+@settings(max_examples=300)
+@given(OBSERVATIONS, EXPECTATIONS, st.randoms())
+def test_the_order_of_messages_changes_nothing(observation: Observation, expect: str | None, chance: Any) -> None:
+    messages = list(observation.messages)
+    chance.shuffle(messages)
+    shuffled = dataclasses.replace(observation, messages=tuple(messages))
+    assert judge.symptom(shuffled, expect) == judge.symptom(observation, expect)
+
+
+def _without_one_fact(observation: Observation) -> list[Observation]:
+    """The same trial with one proof missing."""
+    messages = observation.messages
+    holes = [
+        (*messages[:index], dataclasses.replace(each, **hole), *messages[index + 1 :])
+        for index, each in enumerate(messages)
+        for hole in ({"state": None, "stored": None, "sources": ()}, {"state": None})
+    ]
+    return [
+        *(dataclasses.replace(observation, messages=changed) for changed in holes),
+        dataclasses.replace(observation, messages=tuple(each for each in messages if each.wave == 1)),
+        dataclasses.replace(observation, messages=()),
+        dataclasses.replace(
+            observation,
+            held=None,
+            messages=tuple(dataclasses.replace(each, sources=("log", "result")) for each in messages),
+        ),
+    ]
+
+
+@given(HEALTHY, st.sampled_from(("complete", "quiet", "")), values(Symptom))
+def test_a_missing_proof_is_neither_good_nor_bad(observation: Observation, ended: str, bad: Symptom) -> None:
+    assert judge.symptom(observation).symptom.kind is Kind.COMPLETED
+    for poorer in _without_one_fact(dataclasses.replace(observation, ended=ended)):
+        for match in Match:
+            if poorer.ended == "quiet" and any(each.started for each in poorer.messages if each.state is None):
+                continue  # begun, and then silence: that is a fact
+            seen, verdict = judged(poorer, None, Signature(bad, match))
+            assert verdict is Verdict.SKIP, seen
+
+
+@given(st.sampled_from(("complete", "quiet", "total", "exit", "failure", "")), SIGNATURES)
+def test_no_facts_at_all_are_no_verdict(ended: str, signature: Signature) -> None:
+    seen, verdict = judged(Observation(30.0, ended=ended), None, signature)
+    assert seen.symptom == UNKNOWN
+    assert verdict is Verdict.SKIP
+    assert judge.at_end(seen).verdict is Verdict.SKIP
+
+
+def test_neither_another_broker_nor_the_unknown_is_ever_bad() -> None:
+    for kind, match in itertools.product((Kind.BROKER_NOT_REDIRECTED, Kind.UNKNOWN), Match):
+        seen = Seen(Symptom(kind), "as the bad end")
+        assert judge.at_end(seen).verdict is Verdict.SKIP
+        assert judge.verdict(seen, Signature(Symptom(kind), match)).verdict is Verdict.SKIP
+        assert not judge.resembles(seen, Signature(Symptom(kind), match))
+
+
+@pytest.mark.parametrize("kind", [Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED])
+@pytest.mark.parametrize("match", Match)
+def test_what_never_came_to_its_probes_is_bad_only_if_the_bad_end_showed_it(kind: Kind, match: Match) -> None:
+    seen = Seen(Symptom(kind, "KeyError", "KeyError: <text>"), "it did not boot")
+    assert judge.verdict(seen, Signature(STUCK, match)).verdict is Verdict.SKIP
+    assert judge.verdict(seen, Signature(seen.symptom, match)).verdict is Verdict.BAD
+
+
+def test_other_failures_count_only_when_asked_for() -> None:
+    seen = Seen(SLOT, "a slot is held")
+    assert judge.verdict(seen, Signature(STUCK)).verdict is Verdict.SKIP
+    assert "fails differently" in judge.verdict(seen, Signature(STUCK)).rule
+    assert judge.verdict(seen, Signature(STUCK, Match.ANY)).verdict is Verdict.BAD
+
+
+def test_verdicts_are_gits_exit_statuses() -> None:
+    assert {verdict.name: int(verdict) for verdict in Verdict} == {"GOOD": 0, "BAD": 1, "SKIP": 125}
