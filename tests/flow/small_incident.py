@@ -68,7 +68,7 @@ def total(prices):
 _MONEY = "def amount(number):\n    return number\n"
 _MONEY_TIDIED = "def amount(number):\n    # cents are rounded where invoices are written\n    return number\n"
 
-_SIGNALS = '''\
+SIGNALS = '''\
 """What happens around each task."""
 
 import threading
@@ -84,7 +84,7 @@ def account(**_):
     written.set()
     written.wait()
 '''
-_SIGNALS_TIDIED = _SIGNALS.replace("    written.set()\n", "")
+SIGNALS_TIDIED = SIGNALS.replace("    written.set()\n", "")
 
 Files = Mapping[str, str]
 
@@ -117,11 +117,11 @@ def failing(folder: Path, extra: Files | None = None, tidied: Files | None = Non
     return _written(folder, {**_first(), **(extra or {})}, tidy, "-    counted = [price or 0 for price in prices]")
 
 
-def hanging(folder: Path, extra: Files | None = None) -> Incident:
-    """The culprit makes each task wait for ever after its body, before the late acknowledgement."""
-    first = {**_first(), "shop/signals.py": _SIGNALS, **(extra or {})}
+def hanging(folder: Path, extra: Files | None = None, tidied: Files | None = None) -> Incident:
+    """The culprit makes each task wait for ever after its body, before the late acknowledgement. As `failing`."""
+    first = {**_first(), "shop/signals.py": SIGNALS, **(extra or {})}
     first["shop/tasks.py"] = first["shop/tasks.py"].replace("import logging\n", "import logging\n\nimport shop.signals")
-    tidy = {"shop/signals.py": _SIGNALS_TIDIED, "shop/money.py": _MONEY_TIDIED}
+    tidy = {"shop/signals.py": SIGNALS_TIDIED, "shop/money.py": _MONEY_TIDIED, **(tidied or {})}
     return _written(folder, first, tidy, "-    written.set()")
 
 
