@@ -612,8 +612,8 @@ class Runner(Protocol):
 class Program:
     """One program to start in a place. `folder` is relative to the checkout; `env` is its whole environment.
 
-    `{python}`-like placeholders are already filled in. With `stdin`, `Running.write` reaches it.
-
+    `{python}`-like placeholders are already filled in. With `stdin`, `Running.write` reaches it. What a `private` one
+    writes to its standard output is never an artifact: it goes with the place.
     """
 
     name: str
@@ -621,6 +621,7 @@ class Program:
     env: tuple[tuple[str, str], ...]
     folder: str = ""
     stdin: bool = False
+    private: bool = False
 
 
 class Running(Protocol):

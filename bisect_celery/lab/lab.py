@@ -140,6 +140,7 @@ class Lab:
         """The same trial, but its place stays up until the block is left: for `reproduce`."""
         artifacts = self._folder / order.name
         with (
+            self._redacted(artifacts),
             self._laid_out(order) as (layout, environment, plan),
             self.stack.place(order.name, layout, environment, artifacts, self._cancel) as place,
         ):
@@ -174,11 +175,17 @@ class Lab:
         for overlay in self._overlays:
             put(overlay, layout)
 
+    @contextlib.contextmanager
+    def _redacted(self, artifacts: Path) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._redact_files(artifacts)
+
     def _redact_files(self, artifacts: Path) -> None:
-        """Programs' outputs stay as artifacts; the sender's words go, and no secret stays in the rest."""
+        """Programs' outputs stay as artifacts, and no secret stays in them."""
         if not artifacts.is_dir():
             return
-        (artifacts / "sender.out").unlink(missing_ok=True)
         for path in artifacts.iterdir():
             text = path.read_text("utf-8", "replace")
             clean = self._redactor(text)

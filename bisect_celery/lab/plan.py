@@ -70,7 +70,7 @@ class Plan:
 
     def sender_program(self, place: Place, environment: Environment) -> Program:
         argv = (environment.python, f"{place.guest}/sender.py")
-        return Program("sender", argv, self._variables(place, environment), self.subfolder, stdin=True)
+        return Program("sender", argv, self._variables(place, environment), self.subfolder, stdin=True, private=True)
 
     def prepare_program(self, place: Place, environment: Environment) -> Program:
         argv = ("/bin/sh", "-c", self.prepare or "true")

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import re
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -299,6 +300,7 @@ class ContainerPlace:
         self._room = room
         self._layout = layout
         self._artifacts = artifacts
+        self._private = room.spool / f"{room.prefix}-private"
         self._management = management
         self._volume = f"{room.prefix}-place"
         self._names = {**room.names, "place": self._volume}
@@ -309,6 +311,8 @@ class ContainerPlace:
 
     def fill(self) -> None:
         """Make the volume. Code and guest files go in with the first program: it takes a container to reach it."""
+        shutil.rmtree(self._private, ignore_errors=True)
+        self._private.mkdir(parents=True, mode=0o700)
         self._engine.remove_volume(self._volume)
         self._engine.create_volume(self._volume, labels(self._room.owner, "place"))
 
@@ -321,7 +325,8 @@ class ContainerPlace:
         except BaseException:
             self._engine.remove(container)
             raise
-        running = ContainerRunning(self._engine, container, program.name, self._artifacts, program.stdin)
+        outputs = self._private if program.private else self._artifacts, self._artifacts
+        running = ContainerRunning(self._engine, container, program.name, *outputs, program.stdin)
         self._programs.append(running)
         return running
 
@@ -398,6 +403,7 @@ class ContainerPlace:
     def stop(self) -> None:
         """End every program, the latest first: senders before the worker they talk to; then the volume goes."""
         with self._lock, contextlib.ExitStack() as stops:
+            stops.callback(shutil.rmtree, self._private, ignore_errors=True)
             stops.callback(self._engine.remove_volume, self._volume)
             for running in self._programs:
                 stops.callback(running.stop)

@@ -90,14 +90,14 @@ def _socket_of(stream: Any) -> socket.socket:
 class ContainerRunning:
     """A `model.Running`: a program in a container, its two output files here."""
 
-    def __init__(self, engine: Engine, container: str, name: str, artifacts: Path, stdin: bool) -> None:
+    def __init__(self, engine: Engine, container: str, name: str, outputs: Path, errors: Path, stdin: bool) -> None:
         """Takes over the created `container`: it is removed by `stop`, or at once when it cannot be started.
 
         `engine` is used here and in `stop`, which may be called from another thread only when this one is idle.
         """
         self.container = container
-        self.out = artifacts / f"{name}.out"
-        self.err = artifacts / f"{name}.err"
+        self.out = outputs / f"{name}.out"
+        self.err = errors / f"{name}.err"
         self._engine = engine
         self._stopping = threading.Lock()
         self._stopped = False

@@ -106,19 +106,21 @@ class ProcessPlace:
         self.vhost = credentials.vhost
         self.broker_url = self.harness_url = _url(credentials, node.amqp_host, node.amqp_port)
         self._artifacts = artifacts
+        self._private = folder / "private"
         self._management = management
         self._programs: list[ProcessRunning] = []
         self._mark = secrets.token_hex(8)
         # A trial that was cut short may have left its outputs under the same name: they are not this one's facts.
         shutil.rmtree(artifacts, ignore_errors=True)
-        for made in (Path(self.work_dir), Path(self.guest), artifacts):
+        for made in (Path(self.work_dir), Path(self.guest), self._private, artifacts):
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
         for source in GUEST.glob("*.py"):
             shutil.copy(source, self.guest)
 
     def start(self, program: Program) -> Running:
         env = {**dict(program.env), MARK: self._mark}
-        running = ProcessRunning(program, env, Path(self.checkout) / program.folder, self._artifacts)
+        outputs = self._private if program.private else self._artifacts, self._artifacts
+        running = ProcessRunning(program, env, Path(self.checkout) / program.folder, *outputs)
         self._programs.append(running)
         return running
 
@@ -156,9 +158,9 @@ class ProcessPlace:
 class ProcessRunning:
     """A `model.Running`: one process group, its two output files."""
 
-    def __init__(self, program: Program, env: Mapping[str, str], folder: Path, artifacts: Path) -> None:
-        self.out = artifacts / f"{program.name}.out"
-        self.err = artifacts / f"{program.name}.err"
+    def __init__(self, program: Program, env: Mapping[str, str], folder: Path, outputs: Path, errors: Path) -> None:
+        self.out = outputs / f"{program.name}.out"
+        self.err = errors / f"{program.name}.err"
         with contextlib.ExitStack() as files:
             out: IO[bytes] = files.enter_context(self.out.open("ab"))
             err: IO[bytes] = files.enter_context(self.err.open("ab"))

@@ -158,6 +158,18 @@ def sent_by(place: Place, celery: Environment, expression: str, count: int) -> N
     assert finish(sender) == "sent\n", sender.err.read_text()
 
 
+def test_what_a_private_program_says_is_no_artifact(
+    stack: ContainerStack, celery: Environment, layout: Path, tmp_path: Path
+) -> None:
+    artifacts = tmp_path / "artifacts"
+    with stack.place("private", layout, celery, artifacts, Token()) as place:
+        sender = place.start(program("sender", "sh", "-c", "echo secret; echo trouble >&2", private=True))
+        assert finish(sender) == "secret\n"
+        assert not sender.out.is_relative_to(artifacts)
+    assert {path.name: path.read_text() for path in artifacts.iterdir()} == {"sender.err": "trouble\n"}
+    assert not sender.out.parent.exists()
+
+
 # --- what it is for ----------------------------------------------------------------------------------
 
 

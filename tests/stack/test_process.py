@@ -42,6 +42,20 @@ def finish(place: ProcessPlace, program: Program) -> None:
     assert running.exit_code() == 0, running.err.read_text()
 
 
+def test_what_a_private_program_says_is_no_artifact(tmp_path: Path, embedded_node: BrokerNode) -> None:
+    says = ("sh", "-c", "echo secret; echo trouble >&2")
+    with place_in(tmp_path, embedded_node) as place:
+        running = place.start(Program("sender", says, PATH, private=True))
+        assert Token().wait(lambda: not running.alive(), 20)
+        assert running.out.read_text() == "secret\n"
+        assert running.out.stat().st_mode & 0o077 == 0 or running.out.parent.stat().st_mode & 0o077 == 0
+        assert not running.out.is_relative_to(place.work_dir)
+        finish(place, Program("worker", says, PATH))
+    kept = {path.name: path.read_text() for path in (tmp_path / "artifacts" / "one").iterdir()}
+    assert kept == {"sender.err": "trouble\n", "worker.out": "secret\n", "worker.err": "trouble\n"}
+    assert not running.out.exists()
+
+
 @pytest.mark.usefixtures("session")
 def test_what_left_its_process_group_goes_with_the_place(tmp_path: Path, embedded_node: BrokerNode) -> None:
     words = "setsid sleep 60 > /dev/null 2>&1 & echo $! > $0"
