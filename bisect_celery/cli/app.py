@@ -16,6 +16,7 @@ from bisect_celery.cli.exits import ABOVE_GIT, USAGE, told
 from bisect_celery.cli.history import clean, report, resume
 from bisect_celery.cli.reproduce import reproduce
 from bisect_celery.cli.run import run as run_command
+from bisect_celery.cli.streams import lasting
 
 EXIT_CODE = "--exit-code"
 # A log file or a script has no width to fit into.
@@ -61,8 +62,11 @@ def main(
 
 def run(words: Sequence[str], caller: Mapping[str, str]) -> int:
     """Run the command line; returns the exit status. Where git may read it nothing but a verdict is from 1 to 127."""
-    progress = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
-    context = Context(caller, tuple(words), progress, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    progress, data = (
+        Console(file=lasting(stream), width=None if stream.isatty() else PIPED_WIDTH)
+        for stream in (sys.stderr, sys.stdout)
+    )
+    context = Context(caller, tuple(words), progress, data)
     # also when the flag that makes it git's is what was mistyped
     for_git = EXIT_CODE in words or words[:1] == ["try"]
     status = told(lambda: _typed(list(words), context), progress)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Outcome
@@ -58,8 +59,8 @@ def _crashed(console: Console) -> int:
     where = "this terminal's output is all there is"
     with contextlib.suppress(Exception):
         path: Path = Home().make().state / "crash.log"
-        path.write_text(traceback.format_exc())
-        path.chmod(0o600)
+        path.touch(mode=0o600)
+        path.write_text(Redactor()(traceback.format_exc()))  # what an exception says may be anything
         where = str(path)
     kind = sys.exc_info()[0]
     name = kind.__name__ if kind else "an error"

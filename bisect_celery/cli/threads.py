@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -34,8 +33,7 @@ def in_session_thread(work: Callable[[], T], cancel: Token, console: Console) ->
         first = not cancel.is_set()
         cancel.set()
         if first:
-            with contextlib.suppress(OSError):  # the terminal may be what went away
-                console.print("Stopping: taking everything down …", style="yellow")
+            console.print("Stopping: taking everything down …", style="yellow")
 
     heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's
     previous = {number: signal.signal(number, stop) for number in heard}
