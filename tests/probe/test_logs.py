@@ -1,0 +1,198 @@
+"""Lines as workers of Celery 2.5 to 5.7 really write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bisect_celery.probe import logs
+from bisect_celery.probe.logs import LogSign
+
+ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+TASK = f"shop.tasks.work[{ID}]"
+MAIN, CHILD = "[2026-11-22 18:36:17,339: {}/MainProcess] ", "[2026-11-22 18:36:17,339: {}/ForkPoolWorker-2] "
+WORKER_3_1 = "[2015-03-01 12:00:00,001: {}/Worker-1] "
+
+
+def main(level: str, text: str) -> str:
+    return MAIN.format(level) + text
+
+
+def child(level: str, text: str) -> str:
+    return CHILD.format(level) + text
+
+
+LINES = {
+    # received
+    main("INFO", f"Task {TASK} received"): LogSign("received", ID, None, "MainProcess"),  # 5.x
+    main("INFO", f"Received task: {TASK}  "): LogSign("received", ID, None, "MainProcess"),  # 3.1 to 4.4
+    main("INFO", f"Received task: {TASK}  ETA:[2015-03-01 12:00:00] "): LogSign("received", ID, None, "MainProcess"),
+    main("INFO", f"Got task from broker: {TASK}"): LogSign("received", ID, None, "MainProcess"),  # 2.5
+    # ends
+    child("INFO", f"Task {TASK} succeeded in 0.008641730000817915s: 3"): LogSign(
+        "succeeded", ID, None, "ForkPoolWorker-2"
+    ),
+    main("INFO", f"Task {TASK} succeeded in 0.0086s: None"): LogSign("succeeded", ID, None, "MainProcess"),  # 3.1
+    child("ERROR", f"Task {TASK} raised unexpected: ValueError('no such order')"): LogSign(
+        "failed", ID, "ValueError('no such order')", "ForkPoolWorker-2"
+    ),
+    child("INFO", f"Task {TASK} raised expected: shop.NoSuchOrder(17)"): LogSign(
+        "failed", ID, "shop.NoSuchOrder(17)", "ForkPoolWorker-2"
+    ),
+    child("ERROR", f"Task {TASK} raised unexpected: <NoSuchOrder 17>"): LogSign(
+        "failed", ID, "<NoSuchOrder 17>", "ForkPoolWorker-2"
+    ),
+    main("ERROR", f"Task {TASK} raised exception: ValueError('no',)"): LogSign(  # 2.5
+        "failed", ID, "ValueError('no',)", "MainProcess"
+    ),
+    child("CRITICAL", f"Task {TASK} INTERNAL ERROR: AttributeError('trail')"): LogSign(
+        "failed", ID, "AttributeError('trail')", "ForkPoolWorker-2"
+    ),
+    child("ERROR", f"Task {TASK} on_success handler raised: AttributeError('trail')"): LogSign(  # 5.7
+        "failed", ID, "AttributeError('trail')", "ForkPoolWorker-2"
+    ),
+    child("INFO", f"Task {TASK} retry: Retry in 180s: OSError('gone')"): LogSign(
+        "retry", ID, "Retry in 180s: OSError('gone')", "ForkPoolWorker-2"
+    ),
+    child("INFO", f"Task {TASK} ignored"): LogSign("ignored", ID, None, "ForkPoolWorker-2"),
+    child("WARNING", f"Task {TASK} reject requeue=False: no"): LogSign("rejected", ID, None, "ForkPoolWorker-2"),
+    main("INFO", f"Discarding revoked task: {TASK}"): LogSign("revoked", ID, None, "MainProcess"),
+    # the pool and the worker
+    main("ERROR", "Process 'ForkPoolWorker-2' pid:4711 exited with 'signal 11 (SIGSEGV)'"): LogSign("lost"),
+    main("ERROR", "Process 'Worker-1' pid:4711 exited with 'exitcode 3'"): LogSign("lost"),  # 3.1
+    main("INFO", "celery@shop.example ready."): LogSign("ready"),
+    "celery@shop ready.": LogSign("ready"),  # 3.1 prints it
+    WORKER_3_1.format("WARNING") + "celery@shop has started.": LogSign("ready"),  # 2.5
+    "Received unregistered task of type 'shop.gone'.": LogSign("unregistered"),
+    main("ERROR", "Received unregistered task of type 'shop.gone'."): LogSign("unregistered"),
+    main("ERROR", "Received unregistered task of type u'shop.gone'."): LogSign("unregistered"),  # Python 2
+    main("ERROR", "Received unregistered task of type shop.gone."): LogSign("unregistered"),
+    main("CRITICAL", "Unrecoverable error: AccessRefused(403, 'no')"): LogSign("error", process="MainProcess"),
+    child("ERROR", "Process cleanup failed: OSError('gone')"): LogSign("error", process="ForkPoolWorker-2"),
+    main(
+        "ERROR", "Task handler raised error: WorkerLostError('Worker exited prematurely: exitcode 3 Job: 0.')"
+    ): LogSign("error", process="MainProcess"),
+}
+NOTHING = [
+    "",
+    child("INFO", "the order is ready."),
+    child("INFO", "mailed order 17"),
+    child("INFO", f"working on {ID}"),
+    child("WARNING", f"Task {TASK} reject requeue=True: later"),  # it comes back
+    main("INFO", "mingle: searching for neighbors"),
+    "billiard.exceptions.WorkerLostError: Worker exited prematurely: signal 9 (SIGKILL) Job: 0.",
+    "    raise WorkerLostError(",
+    "Did you remember to import the module containing this task?",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_table_of_lines(line: str) -> None:
+    assert logs.read_line(line) == LINES[line]
+
+
+@pytest.mark.parametrize("line", NOTHING)
+def test_lines_that_say_nothing_of_a_task(line: str) -> None:
+    assert logs.read_line(line) is None
+
+
+@given(st.text())
+def test_no_line_is_too_odd_to_read(line: str) -> None:
+    logs.read_line(line)
+    logs.broker_in(line)
+    logs.last_exception([line, line])
+    logs.last_words([line])
+
+
+BROKERS = {
+    ".> transport:   amqp://guest:**@127.0.0.1:5672//": "amqp://127.0.0.1:5672//",
+    "- *** --- * --- .> transport:   redis://:**@cache:6379/0": "redis://cache:6379/0",
+    "- ** ---------- .> transport:   sqla+sqlite:////tmp/broker": "sqla+sqlite:////tmp/broker",
+    main("INFO", "Connected to amqp://shop:**@127.0.0.1:5672/shop"): "amqp://127.0.0.1:5672/shop",
+    "Connected to amqp://127.0.0.1//": "amqp://127.0.0.1//",
+    main("INFO", "Connected to redis://cache:6379/0"): None,  # a project's own cache, as far as a log can tell
+    child("INFO", "order 17: Connected to amqp://partner.example//"): None,
+    "we have no transport: amqp://x": None,
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("line", BROKERS)
+def test_the_brokers_address(line: str) -> None:
+    assert logs.broker_in(line) == BROKERS[line]
+
+
+# --- why it ended ------------------------------------------------------------------------------------
+
+USAGE = """\
+Usage: celery [OPTIONS] COMMAND [ARGS]...
+
+Error: Invalid value for '-A' / '--app':
+Unable to load celery application.
+While trying to load the module shop the following error occurred:
+Traceback (most recent call last):
+  File "/venv/lib/celery/bin/celery.py", line 58, in convert
+    return find_app(value)
+           ^^^^^^^^^^^^^^^
+  File "/tree/shop.py", line 2, in <module>
+    from os import no_such_name
+ImportError: cannot import name 'no_such_name' from 'os' (/usr/lib/os.py)
+""".splitlines()
+DJANGO = """\
+Traceback (most recent call last):
+  File "/tree/manage.py", line 3, in <module>
+    import settings
+KeyError: 'SECRET_KEY'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/tree/manage.py", line 22, in <module>
+    main()
+django.core.exceptions.ImproperlyConfigured: Set the SECRET_KEY environment variable
+""".splitlines()
+INDENTED = ["  " + line for line in DJANGO]
+NO_KEY = ("ImproperlyConfigured", "Set the SECRET_KEY environment variable")
+HEAD = ["Traceback (most recent call last):", '  File "x", line 1, in y']
+ENDS: dict[str, tuple[list[str], tuple[str, str] | None]] = {
+    "celery's own usage error": (
+        USAGE,
+        ("ImportError", "cannot import name 'no_such_name' from 'os' (/usr/lib/os.py)"),
+    ),
+    "the last of a chain": (DJANGO, NO_KEY),
+    "indented as a whole": (INDENTED, NO_KEY),
+    "followed by other lines": ([*DJANGO, "", "worker: Cold shutdown"], NO_KEY),
+    "without a message": ([*HEAD, "    x()", "KeyboardInterrupt"], ("KeyboardInterrupt", "")),
+    "without a traceback": (["shop.errors.NoSuchThingError: no"], ("NoSuchThingError", "no")),
+    "the head only": (HEAD, None),
+    "nothing": ([], None),
+    "no exception": (["all is well", "Error of some kind"], None),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_last_exception(name: str) -> None:
+    lines, expected = ENDS[name]
+    assert logs.last_exception(lines) == expected
+
+
+CRASH = ["Traceback (most recent call last):", '  File "x.py", line 1', "    serve()", "MemoryError: 17"]
+FAILED_TASK = [child("ERROR", f"Task {TASK} raised unexpected: ValueError('no')"), *CRASH[:3], "ValueError: no"]
+WORDS: dict[str, tuple[list[str], str | None]] = {
+    "unrecoverable": (
+        [main("CRITICAL", "Unrecoverable error: AccessRefused(403, 'no')"), *CRASH[:3], "AccessRefused: no"],
+        "AccessRefused(403, 'no')",
+    ),
+    "a traceback of nobody's": ([main("INFO", "celery@shop ready."), "", *CRASH], "MemoryError: 17"),
+    "a task's traceback": (FAILED_TASK, None),
+    "a task's traceback, and then more": ([*FAILED_TASK, main("INFO", f"Task {TASK} received")], None),
+    "nothing": ([], None),
+    "no word": ([main("INFO", "celery@shop ready.")], None),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_the_last_words(name: str) -> None:
+    lines, expected = WORDS[name]
+    assert logs.last_words(lines) == expected
