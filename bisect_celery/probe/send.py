@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 import amqp
 from celery import Celery
 from kombu.connection import Connection
+from kombu.exceptions import OperationalError
 from kombu.messaging import Producer
 
 from bisect_celery.errors import InfraError
 
 FIRST_WITH_VERSION_2 = (3, 1, 25)
 CONNECT_DEADLINE = 10.0
+ANSWER_DEADLINE = 8.0
 
 
 def protocol_of(celery: str | None) -> int:
@@ -40,18 +42,20 @@ def publish(url: str, queue: str, task: str, ids: Iterable[str], *, args: str, k
     `args` and `kwargs` are JSON texts. Declares nothing. Raises InfraError when the broker does not take them, or
     when kombu resolved another address than `url` (DESIGN 6).
     """
-    connection = Connection(url, connect_timeout=CONNECT_DEADLINE, transport_options={"confirm_publish": True})
+    options = {"confirm_publish": True, "read_timeout": ANSWER_DEADLINE, "write_timeout": ANSWER_DEADLINE}
+    connection = Connection(url, connect_timeout=CONNECT_DEADLINE, transport_options=options)
     wanted = urlsplit(url)
     resolved = connection.info()
     if (resolved["hostname"], resolved["port"]) != (wanted.hostname, wanted.port):
         raise InfraError("The broker's address was changed by the environment of this program.")
     try:
-        with connection:
-            producer = Producer(connection.default_channel, serializer="json")
-            for identity in ids:
-                made = _message(protocol_of(celery), task, identity, json.loads(args), json.loads(kwargs))
-                producer.publish(
-                    made.body, routing_key=queue, exchange="", headers=made.headers, delivery_mode=2, **made.properties
-                )
-    except (OSError, amqp.exceptions.AMQPError) as error:
+        producer = Producer(connection.default_channel, serializer="json")
+        for identity in ids:
+            made = _message(protocol_of(celery), task, identity, json.loads(args), json.loads(kwargs))
+            producer.publish(
+                made.body, routing_key=queue, exchange="", headers=made.headers, delivery_mode=2, **made.properties
+            )
+        connection.release()
+    except (OSError, amqp.exceptions.AMQPError, OperationalError) as error:
+        connection.collect()  # whoever does not answer is not asked for a goodbye
         raise InfraError(f"The broker did not take a probe: {type(error).__name__}.") from error
