@@ -437,13 +437,13 @@ class _Search:
     def _without(self, side: _Side, moved: Atoms, core: Atoms, chunks: Sequence[Atoms]) -> Steps[Atoms | None]:
         """The first wanted set that lacks a chunk. A chunk takes its dependents along unless they are core."""
         plain = [moved - chunk for chunk in chunks]
-        closed = [moved - dependents(chunk, moved, side.edges) for chunk in chunks]
         if all(len(chunk) == 1 for chunk in chunks):
             found = yield from self._until(side, plain)
             if found is not None:
                 return found
-            unclear = [self._known(side, rest) is Outcome.UNRESOLVED for rest in plain]
-            return (yield from self._until(side, [rest for rest, ask in zip(closed, unclear, strict=True) if ask]))
+            unclear = [chunk for chunk in chunks if self._known(side, moved - chunk) is Outcome.UNRESOLVED]
+            return (yield from self._until(side, [moved - unit for unit in side.row if any(c < unit for c in unclear)]))
+        closed = [moved - dependents(chunk, moved, side.edges) for chunk in chunks]
         best = [rest if core <= rest else other for rest, other in zip(closed, plain, strict=True)]
         return (yield from self._until(side, best))
 

@@ -85,8 +85,6 @@ class View:
         source = names.read(text)
         if source is None or source.dynamic:
             return None
-        if not source.stars:
-            return source.bound | names.KNOWN
         starred = self.starred(path, source)
         return None if starred is None else source.bound | names.KNOWN | starred
 

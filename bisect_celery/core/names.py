@@ -105,7 +105,7 @@ def _pieces(content: bytes) -> list[_Piece] | None:
     at = 0
     while at < len(parts):
         count, piece = 0, None
-        while piece is None:  # text at the margin may be inside a string or brackets: take more
+        while piece is None:  # a decorator, or text at the margin inside a string: take more
             if at + count >= len(parts):
                 return None
             count = max(1, 2 * count)
@@ -117,13 +117,8 @@ def _pieces(content: bytes) -> list[_Piece] | None:
 
 
 def _parts(content: bytes) -> list[bytes]:
-    """A source cut before each line that begins at the margin, decorators kept with what they decorate."""
-    starts = [0]
-    decorated = False
-    for match in _MARGIN.finditer(content):
-        if not decorated:
-            starts.append(match.start())
-        decorated = match.group() == b"@"
+    """A source cut before each line that begins at the margin."""
+    starts = [0, *(match.start() for match in _MARGIN.finditer(content))]
     ends = [*starts[1:], len(content)]
     return [content[start:end] for start, end in zip(starts, ends, strict=True) if start < end]
 

@@ -219,6 +219,59 @@ def test_what_is_wrong_at_an_end_already_does_not_count() -> None:
     assert {found.static(frozenset([a])) for a in found.hard} == {Static.CLEAN}
 
 
+def test_of_all_that_mention_a_name_only_those_that_mend_are_required() -> None:
+    made = commit(
+        {"a.py": f"import os\n{FAR}print(os.sep)\n{FAR}print(os.name)\n", "b.py": f"{FAR}import os\nprint(os.name)\n"},
+        {"a.py": f"{FAR}print('/')\n{FAR}print('posix')\n", "b.py": f"{FAR}import os\nprint(os.sep)\n"},
+    )
+    found = read(made)
+    assert found.soft[one(made, "-import os")] == made.numbers("print('/')", "print('posix')")
+
+
+def test_what_two_removals_need_goes_with_one_of_them() -> None:
+    """Each loss is sound alone, so neither requires the new definition; but it cannot go while both are made."""
+    made = commit(
+        {"a.py": f"import os\n{FAR}import os\nother = 1\nprint(os)\n"},
+        {"a.py": f"{FAR}other = 1\nos = 1\nprint(os)\n"},
+    )
+    found = read(made)
+    define = one(made, "+os = 1")
+    losses = frozenset(found.soft) - {define}
+    assert len(losses) == 2
+    assert not any(found.requires.values())
+    assert len(found.removal[define]) == 1
+    assert found.removal[define] < losses
+    assert found.static(losses) is Static.DOUBTFUL
+    assert found.static(frozenset(found.soft) - {define} - found.removal[define]) is Static.CLEAN
+
+
+@pytest.mark.parametrize(
+    ("use", "sound"),
+    [
+        ("from pkg.old import thing\n", False),
+        ("import pkg.old\n", False),
+        ("def f():\n    import pkg.old\n", False),
+        ("try:\n    import pkg.old\nfinally:\n    pass\n", False),
+        ("try:\n    import pkg.old\nexcept KeyError:\n    pass\n", False),
+        ("try:\n    import pkg.old\nexcept ImportError:\n    pass\n", True),
+        ("try:\n    import pkg.old\nexcept (KeyError, ModuleNotFoundError):\n    pass\n", True),
+        ("try:\n    import pkg.old\nexcept:\n    pass\n", True),
+        ("try:\n    x\nexcept NameError:\n    import pkg.old\n", False),
+        ("import typing\nif typing.TYPE_CHECKING:\n    import pkg.old\n", True),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    pass\nelse:\n    import pkg.old\n", False),
+        ("import json.old\n", True),
+    ],
+)
+def test_an_import_that_may_fail_needs_nothing(use: str, sound: bool) -> None:
+    made = commit(
+        {"pkg/__init__.py": "", "pkg/old.py": "thing = 1\n", "user.py": f"x = 1\n{use}{FAR}"},
+        {"pkg/__init__.py": "", "user.py": f"x = 1\n{FAR}"},
+    )
+    found = read(made)
+    (gone,) = (a.number for a in made.atoms if a.path == "pkg/old.py")
+    assert (found.static(frozenset([gone])) is Static.CLEAN) == sound
+
+
 def test_composing_in_memory() -> None:
     made = commit(
         {"a.py": f"import os\n{FAR}x = 1\n", "gone.py": "y = 1\n", "kept.py": "z = 1\n"},

@@ -284,6 +284,51 @@ def test_a_dependency_that_came_along_does_not_hide_the_culprit() -> None:
         assert result.cause == {guilty}
 
 
+def test_atoms_that_only_go_together_are_left_out_together() -> None:
+    """9 is said to require 1 to 4 and only needs 1; 2 and 3 are no program without each other."""
+
+    def static(applied: Atoms) -> Static:
+        return Static.INVALID if len(applied & {2, 3}) == 1 else Static.CLEAN
+
+    oracle = poisoned(breaks([9]), {9: frozenset({1})})
+    needs = {9: frozenset({1, 2, 3, 4}), 2: frozenset({3}), 3: frozenset({2})}
+    result, _ = search(oracle, 12, needs, static=static)
+    assert result.cause == {1, 9}
+    assert result.needed == {1}
+    assert result.cause_minimal
+
+
+def test_many_dependencies_that_came_along_go_in_few_questions() -> None:
+    """40 is said to require sixteen others and only needs one of them."""
+    along = frozenset(range(3, 35, 2))
+    for needed in along:
+        oracle = poisoned(breaks([40]), {40: frozenset({needed})})
+        result, _ = search(oracle, 60, {40: along})
+        assert result.cause == {needed, 40}
+        assert result.asked <= 26
+
+
+def test_exactly_the_cause_is_taken_back_where_its_dependents_do_not_let_it() -> None:
+    """30 is said to require 9, and the culprit without both does not start."""
+
+    def oracle(applied: Atoms) -> Outcome:
+        return UNRESOLVED if 30 not in applied and len(applied) > 20 and 9 not in applied else breaks([9])(applied)
+
+    result, trials = search(oracle, 40, {30: frozenset({9})})
+    check(result, trials)
+    assert result.fix == {9}
+    assert result.asked <= 10
+
+
+def test_of_a_small_budget_one_question_is_kept_for_the_culprit_without_the_cause() -> None:
+    for budget in (2, 3, 5):
+        result, trials = search(breaks([23]), 60, budget=budget)
+        assert result.asked == budget
+        assert trials.questions[-1].applied == trials.everything - result.cause
+        assert result.fix == result.cause
+        assert result.fix_proven
+
+
 def test_dear_failures_are_cut_early() -> None:
     def price(fail_cost: float) -> float:
         total = 0.0
@@ -361,6 +406,23 @@ def test_trials_against_the_table(size: int, single: float, pair: float | None) 
         rng = random.Random(1)
         counts = [search(breaks(rng.sample(range(1, size + 1), 2)), size)[0].asked for _ in range(100)]
         assert sum(counts) / len(counts) <= 1.2 * (pair + 3)
+
+
+def test_three_that_only_break_together_cost_three_searches() -> None:
+    rng = random.Random(3)
+    counts = [search(breaks(rng.sample(range(1, 61), 3)), 60)[0].asked for _ in range(100)]
+    assert sum(counts) / len(counts) <= 23.5  # 23.9 when what is singled out is forgotten
+
+
+def test_a_fix_that_is_more_than_the_cause_is_sought_from_the_end_of_the_diff() -> None:
+    """So that what stays is a beginning of the diff, which later parts of a commit seldom break."""
+    _, trials = search(breaks([10], [50]), 60)
+    whole = frozenset(range(1, 61))
+    fixes = [question for question in trials.questions if question.why.startswith("culprit without")]
+    assert fixes[0].applied == whole - {10}
+    cut = [question.applied for question in fixes if question.cut]
+    assert len(cut) > 3
+    assert all(applied == frozenset(range(1, max(applied) + 1)) - {10} for applied in cut)
 
 
 @pytest.mark.parametrize(("size", "rounds"), [(8, 2.6), (16, 2.9), (32, 3.4), (60, 4.0)])
