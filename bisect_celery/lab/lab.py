@@ -71,7 +71,7 @@ class Lab:
         """`folder` keeps artifacts, `scratch` what goes after each trial. `as_of` dates unlocked dependencies."""
         self.stack = stack
         self._repository, self._folder, self._scratch = repository, folder, scratch
-        self._python, self._as_of, self._overlays = python, as_of, overlays
+        self.python, self._as_of, self._overlays = python, as_of, overlays
         self._redactor, self._cancel, self._says = redactor, cancel, says
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
 
@@ -130,10 +130,10 @@ class Lab:
         try:
             layout.parent.mkdir(parents=True, exist_ok=True)
             self._repository.layout(tree, layout, self._cancel)
-            self._python = choose_python(layout, subfolder, self.stack.runner)[0]
+            self.python = choose_python(layout, subfolder, self.stack.runner)[0]
         finally:
             shutil.rmtree(layout, ignore_errors=True)
-        return self._python
+        return self.python
 
     @contextlib.contextmanager
     def kept(self, order: Order) -> Iterator[tuple[Place, Environment, Observation]]:
@@ -160,7 +160,7 @@ class Lab:
             environment = build(
                 layout,
                 subfolder=order.plan.subfolder,
-                python=self._python,
+                python=self.python,
                 as_of=self._as_of,
                 runner=self.stack.runner,
                 cancel=self._cancel,
