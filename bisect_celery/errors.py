@@ -33,5 +33,15 @@ class InfraError(Exception):
         self.hint = hint
 
 
+class HeldBack(InfraError):
+    """The broker takes no messages for now: what looks like a hang is nothing that the code under test did."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The broker holds publishers back: memory or disk alarm.",
+            "Free memory and disk space, then `bisect-celery resume`.",
+        )
+
+
 class Cancelled(Exception):
     """The session was told to stop (Ctrl-C, SIGTERM). Raised out of waits, so that stops run."""

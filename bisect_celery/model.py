@@ -671,6 +671,10 @@ class Place(Protocol):
         """The broker's live counts of this place's namespace. Raises InfraError when the broker does not answer."""
         ...
 
+    def healthy(self) -> bool:
+        """Whether the broker takes messages: no alarm holds publishers back. Raises InfraError when it is gone."""
+        ...
+
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         """Where the worker's processes stand, by py-spy, without locals. Empty when it cannot be had."""
         ...

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.ledger import Ledger
-from bisect_celery.errors import InfraError
+from bisect_celery.errors import HeldBack, InfraError
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.lab.plan import PROVIDED, Plan
 from bisect_celery.lab.signs import Signs, Tail
@@ -98,6 +98,8 @@ class Watch:
 
     def _observe(self, ended: str) -> Observation:
         dumps: tuple[Dump, ...] = ()
+        if ended in ("quiet", "total") and not self._place.healthy():
+            raise HeldBack()
         if ended in ("quiet", "total") and self._worker is not None:
             if self._held is None:
                 self._ask()

@@ -246,6 +246,7 @@ class ContainerStack:
             slot = leaving.enter_context(slots.taken(engine))
             management = Management(broker.management_url, broker.admin_user, broker.admin_password)
             leaving.callback(management.close)
+            management.await_health(cancel)
             vhost = f"bisect-celery-{name}"
             leaving.callback(management.delete_namespace, vhost)
             credentials = management.create_namespace(vhost)
@@ -366,6 +367,9 @@ class ContainerPlace:
 
     def queues(self) -> tuple[QueueCount, ...]:
         return tuple(self._management.queues(self.vhost))
+
+    def healthy(self) -> bool:
+        return self._management.healthy()
 
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         """By py-spy in a container that shares the worker's processes and alone may look into them (DESIGN 16)."""

@@ -16,8 +16,8 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from bisect_celery.errors import InfraError
-from bisect_celery.model import Credentials, QueueCount
+from bisect_celery.errors import HeldBack, InfraError
+from bisect_celery.model import Cancel, Credentials, QueueCount
 
 DEADLINE = 10.0
 _HINT = "Look at the broker's log; `bisect-celery resume` goes on with a new one."
@@ -56,9 +56,14 @@ class Management:
         return str(overview.get("product_version") or overview.get("rabbitmq_version") or "unknown")
 
     def healthy(self) -> bool:
-        """Whether no alarm (memory, disk) holds publishers back."""
+        """Whether no alarm (memory, disk) holds publishers back; True where that cannot be asked (before 3.8.10)."""
         status, _ = self._answered("GET", "/api/health/checks/alarms", None)
-        return status == 200
+        return status in (200, 404)
+
+    def await_health(self, cancel: Cancel) -> None:
+        """Raises HeldBack when an alarm stays: the one that a trial before caused goes with its messages."""
+        if not cancel.wait(self.healthy, self._deadline, poll=0.2):
+            raise HeldBack()
 
     def create_namespace(self, name: str) -> Credentials:
         """A fresh virtual host `name` with a user of the same name and a random password, for that host only.

@@ -74,6 +74,7 @@ class ProcessStack:
         folder = self._folder / name
         shutil.rmtree(folder, ignore_errors=True)
         management = self._management()
+        management.await_health(cancel)
         credentials = management.create_namespace(f"bisect-celery-{name}")
         place = ProcessPlace(folder, layout, artifacts, credentials, self._node, management)
         try:
@@ -131,6 +132,9 @@ class ProcessPlace:
 
     def queues(self) -> tuple[QueueCount, ...]:
         return tuple(self._management.queues(self.vhost))
+
+    def healthy(self) -> bool:
+        return self._management.healthy()
 
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         program = pyspy.binary()
