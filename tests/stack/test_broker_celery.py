@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broker_support import Namespace, eventually
 from celery import Celery
-from conftest import Namespace, eventually
 
 from bisect_celery import proc
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import amqp
 import pytest
 from amqp import spec
-from conftest import Namespace, eventually, fresh_namespace
+from broker_support import Namespace, eventually, fresh_namespace
 
 from bisect_celery.stack.rabbitmq import BrokerNode
 

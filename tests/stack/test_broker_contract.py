@@ -17,7 +17,7 @@ from amqp.exceptions import (
     PreconditionFailed,
     ResourceLocked,
 )
-from conftest import Namespace, eventually
+from broker_support import Namespace, eventually
 
 QUIET = 0.3  # seconds in which a delivery that must not come would have come
 

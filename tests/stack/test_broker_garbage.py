@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from conftest import Namespace
+from broker_support import Namespace
 from pamqp import commands
 
 from bisect_celery.stack.embedded import wire

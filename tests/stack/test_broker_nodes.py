@@ -18,7 +18,7 @@ from pathlib import Path
 
 import amqp
 import pytest
-from conftest import KINDS, Namespace, eventually
+from broker_support import KINDS, Namespace, eventually
 
 from bisect_celery import proc
 from bisect_celery.errors import Cancelled, InfraError, UserError
@@ -197,17 +197,25 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.rabbitmq
-def test_a_port_that_somebody_takes_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = rabbitmq._free_ports
-    taken = socket.create_server(("127.0.0.1", 0))
-    first = [taken.getsockname()[1]]
-    monkeypatch.setattr(rabbitmq, "_free_ports", lambda count: (first + real(count))[:count] if first else real(count))
-    node = RabbitNode(tmp_path)
-    threading.Timer(1, first.clear).start()
+def test_a_port_that_somebody_takes_is_changed(tmp_path: Path) -> None:
+    """The first start fails with RabbitMQ's own words for a port that is taken; the second is RabbitMQ's."""
+    found = rabbitmq.find_rabbitmq()
+    assert found is not None
+    ports = tmp_path / "ports"
+    unlucky = tmp_path / "rabbitmq-server"
+    unlucky.write_text(
+        f'#!/bin/sh\necho "$RABBITMQ_NODE_PORT" >> {ports}\n'
+        f"[ $(wc -l < {ports}) -gt 1 ] && exec {found.server}\n"
+        "echo 'Failed to start Ranch listener rabbit_tcp_listener for reason eaddrinuse (address already in use)'\n"
+        "exit 1\n"
+    )
+    unlucky.chmod(0o755)
+    node = RabbitNode(tmp_path / "node", Installation(unlucky, found.epmd, found.erlang))
     node.start(Token())
-    assert node.amqp_port != taken.getsockname()[1]
+    first, second = ports.read_text().split()
+    assert int(second) == node.amqp_port
+    assert first != second
     node.stop()
-    taken.close()
 
 
 AS_NOBODY = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
