@@ -3,7 +3,8 @@
 Speaks JSON, one object a line: orders on standard input, what happened on standard output.
 
     {"do": "load", "app": "shop", "broker": {"host":..., "port":..., "vhost":..., "user":...}}
-    {"do": "send", "task": "orders.tasks.mail" | null, "args": [...], "kwargs": {...}, "ids": [...], "queue": null, "wave": 1}
+    {"do": "send", "task": "orders.tasks.mail" | null, "args": [...], "kwargs": {...}, "ids": [...], "queue": null,
+     "wave": 1}
     {"do": "ask"}       what the worker says it holds
     {"do": "quit"}
 

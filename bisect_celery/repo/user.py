@@ -96,9 +96,7 @@ def _no_repository(git: Git, start: Path) -> UserError:
                 f"git does not accept `{folder}` as a repository: {said[:300]}",
                 f"If it belongs to another user: git config --global --add safe.directory '{folder}'",
             )
-    return UserError(
-        f"`{start}` is not in a git repository.", "Go to your project's folder."
-    )
+    return UserError(f"`{start}` is not in a git repository.", "Go to your project's folder.")
 
 
 def _from_top(word: str, repository: UserRepository) -> str:
