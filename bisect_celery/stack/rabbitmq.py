@@ -125,9 +125,9 @@ class RabbitNode:
         return _PORT_TAKEN.search(last_lines(self.log, count=1000)) is not None
 
     def stop(self) -> None:
-        while self._processes:  # the server first: it would start an epmd daemon if it missed ours
-            self._processes[-1].stop()
-            self._processes.pop()
+        processes, self._processes = self._processes, []
+        for process in reversed(processes):  # the server first: it would start an epmd daemon if it missed ours
+            process.stop()
         for name in ("data", "home"):
             remove_folder(self._folder / name)
 

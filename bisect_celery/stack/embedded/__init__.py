@@ -15,7 +15,8 @@ cancel notifications; equivalence checks; flow control in both directions with a
 Refused with 540 NOT_IMPLEMENTED and a sentence that names the feature, never ignored: quorum queues and
 streams, priorities of queues and consumers, dead letters, length limits, single active consumers, headers and
 delayed exchanges, alternate exchanges, CC and BCC, direct reply-to, transactions, permissions other than
-everything on a virtual host.
+everything on a virtual host. Ignored, because no trial lasts so long or asks: RabbitMQ's 30 minutes within which a
+delivery must be acknowledged, `x-` arguments that only say how messages are stored, and clusters, TLS, plugins.
 
 `faults`, `routing`, `queues`, `arguments`, `vhost`, `channel`, `session` and `broker` are a pure state
 machine: no socket and no clock, time is told to it. `wire`, `handshake`, `methods`, `connection`, `server`
