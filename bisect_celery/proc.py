@@ -394,8 +394,31 @@ def _label_in(environ: bytes) -> Owner | None:
 
 
 def kill_labelled(owner: Owner, deadline: float = KILL_GRACE, spare: int | None = None) -> int:
-    """SIGKILL every process labelled with `owner` until none is left; returns how many were killed."""
-    return _kill_all(lambda: (pid for pid, _ in labelled(owner)), deadline, spare)
+    """SIGKILL every process labelled with `owner` until none is left; returns how many were killed.
+
+    What was started with an environment of its own has no label: it goes with the session (setsid(2)) it is in,
+    which is the one of a program that we started.
+    """
+    return _kill_all(lambda: _with_sessions({pid for pid, _ in labelled(owner)}, spare), deadline, spare)
+
+
+def _with_sessions(pids: set[int], spare: int | None) -> set[int]:
+    """`pids` and all that is in their sessions, but for sessions whose living leader is none of `pids`."""
+    sessions = _sessions()
+    theirs = {sessions[pid] for pid in pids & sessions.keys() if pid != spare}
+    theirs = {leader for leader in theirs if leader in pids or leader not in sessions}
+    return pids | {pid for pid, leader in sessions.items() if leader in theirs}
+
+
+def _sessions() -> dict[int, int]:
+    """The session's leader of every living process, by pid; see proc(5)."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, leader = entry.read_text().rpartition(")")[2].split()[:4]
+            if state != "Z":
+                found[int(entry.parent.name)] = int(leader)
+    return found
 
 
 def kill_marked(name: str, value: str, deadline: float = KILL_GRACE) -> int:

@@ -17,7 +17,7 @@ CULPRIT_TITLE = "Tidy the totals"
 
 REQUIREMENTS = "celery==5.5.2\n"
 
-_APP = """\
+APP_MODULE = """\
 import os
 
 from celery import Celery
@@ -129,7 +129,7 @@ def _first() -> dict[str, str]:
     return {
         "requirements.txt": REQUIREMENTS,
         "shop/__init__.py": "",
-        "shop/app.py": _APP,
+        "shop/app.py": APP_MODULE,
         "shop/settings.py": _SETTINGS,
         "shop/tasks.py": _TASKS,
         "shop/money.py": _MONEY,

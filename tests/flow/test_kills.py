@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from bench import Bench, Ended, becomes, ended, fingerprint, guardian_of, owned_by
+import small_incident
+from bench import Bench, Ended, becomes, command, ended, fingerprint, guardian_of, owned_by
 from small_incident import Incident
 
 from bisect_celery.model import Judged, Outcome
@@ -152,6 +153,86 @@ def test_the_next_start_sweeps_what_a_session_killed_with_its_guardian_left(kill
     assert ended(again).code == 130
     assert bench.left() == []
     killer.check_kept()
+
+
+@pytest.mark.network
+def test_what_a_program_under_test_started_without_our_label_goes_too(
+    bench_at: Callable[[Path], Bench], tmp_path: Path
+) -> None:
+    """Programs clean the environment of what they start; the label is in it."""
+    mark = f"98765.{os.getpid()}"
+    app = (
+        "import subprocess\n\nfrom celery import signals\n"
+        + small_incident.APP_MODULE
+        + STARTS_ANOTHER.format(mark=mark)
+    )
+    incident = small_incident.failing(tmp_path / "shop", {"shop/app.py": app})
+    bench = bench_at(incident.folder)
+    process = bench.start("run", incident.good, incident.bad, *incident.words)
+    ready = becomes(lambda: " worker " in "".join(owned_by(process.pid).values()) and running(mark) != [], 100)
+    assert ready, process.communicate()
+    process.kill()
+    process.communicate()
+    assert becomes(lambda: not owned_by(process.pid), GONE)
+    assert running(mark) == []
+    assert bench.left() == []
+
+
+STARTS_ANOTHER = """
+
+@signals.worker_init.connect
+def count(**_):
+    subprocess.Popen(["sleep", "{mark}"], env={{}})
+"""
+
+
+def running(word: str) -> list[int]:
+    """Processes that were started with this word."""
+    pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if f" {word} " in command(pid)]
+
+
+@pytest.mark.network
+def test_sessions_beside_each_other_leave_each_other_alone(killer: Killer) -> None:
+    """Of one user and one repository: neither the start of one, with its sweep, nor its death touches the other."""
+    bench = killer.bench
+    first = started(bench, killer.incident)
+    theirs = set(owned_by(first.pid))
+    second = bench.start("run", killer.incident.good, killer.incident.bad, *killer.incident.words)
+    assert becomes(lambda: " worker " in "".join(owned_by(second.pid).values()), 100), second.communicate()
+    second.kill()
+    second.communicate()
+    assert becomes(lambda: not owned_by(second.pid), GONE)
+    kept = len(bench.session(bench.sessions()[-1]).judged)
+    guardian = guardian_of(first.pid)
+    assert guardian in theirs
+    assert becomes(lambda: len(bench.session(bench.sessions()[-1]).judged) >= kept + 2, 60), "the first one goes on"
+    first.terminate()
+    assert ended(first).code == 130
+    assert bench.left() == []
+
+
+@pytest.mark.network
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("also_guardian", [False, True], ids=["guarded", "swept"])
+def test_a_private_rabbitmq_goes_with_its_session(killer: Killer, also_guardian: bool) -> None:
+    bench = killer.bench
+    words = [word if word != "embedded" else "rabbitmq" for word in killer.incident.words]
+    process = bench.start("run", killer.incident.good, killer.incident.bad, *words)
+    nodes = ("beam", "epmd", " worker ")
+    ready = becomes(lambda: all(name in "".join(owned_by(process.pid).values()) for name in nodes), 150)
+    assert ready, (process.poll(), owned_by(process.pid))
+    if also_guardian:
+        guardian = guardian_of(process.pid)
+        assert guardian is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        os.kill(guardian, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    if also_guardian:
+        assert bench.run("run", killer.incident.good, "HEAD", *words, "--budget", "0.0001").code == 4
+    assert becomes(lambda: not owned_by(process.pid), GONE), owned_by(process.pid)
+    assert bench.left() == []
 
 
 @pytest.mark.network
