@@ -36,6 +36,7 @@ class BrokerNode(Protocol):
     management_url: str
     admin_user: str
     admin_password: str
+    log: Path
 
     def start(self, cancel: Cancel) -> None:
         """Come up and be healthy. Raises InfraError with the last log lines, and then nothing of it is left."""

@@ -98,7 +98,7 @@ def say(namespace: Namespace, data: bytes) -> bytes:
 
 
 def log_of(namespace: Namespace) -> str:
-    return Path(namespace.node.log).read_text()  # type: ignore[attr-defined]
+    return Path(namespace.node.log).read_text()
 
 
 def test_the_sound_session_is_understood(embedded_namespace: Namespace) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -28,7 +28,22 @@ from bisect_celery.stack.management import Management
 from bisect_celery.stack.rabbitmq import BrokerNode, EmbeddedNode, Installation, RabbitNode
 
 ROOT = Path(__file__).resolve().parents[2]
+Ours = Callable[[BrokerNode], BrokerNode]
 CLASSES = {"embedded": EmbeddedNode, "rabbitmq": RabbitNode}
+
+
+@pytest.fixture
+def ours() -> Iterator[Ours]:
+    """Whatever a test does to a node: a failed one must not leave it running."""
+    nodes: list[BrokerNode] = []
+
+    def remember(node: BrokerNode) -> BrokerNode:
+        nodes.append(node)
+        return node
+
+    yield remember
+    for node in nodes:
+        node.stop()
 
 
 def processes_of(folder: Path) -> set[int]:
@@ -49,9 +64,9 @@ def gone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_node_lives_and_leaves_nothing_but_its_log(kind: str, tmp_path: Path) -> None:
+def test_a_node_lives_and_leaves_nothing_but_its_log(kind: str, tmp_path: Path, ours: Ours) -> None:
     folder = tmp_path / "node"
-    node = CLASSES[kind](folder)
+    node = ours(CLASSES[kind](folder))
     assert not node.alive()
     node.start(Token())
     assert node.alive()
@@ -99,8 +114,8 @@ def command_lines(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_node_is_noticed_and_stopped(kind: str, tmp_path: Path) -> None:
-    node = CLASSES[kind](tmp_path)
+def test_a_killed_node_is_noticed_and_stopped(kind: str, tmp_path: Path, ours: Ours) -> None:
+    node = ours(CLASSES[kind](tmp_path))
     node.start(Token())
     for pid in processes_of(tmp_path):
         if proc.start_time(pid):
@@ -111,10 +126,10 @@ def test_a_killed_node_is_noticed_and_stopped(kind: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cancelled_start_leaves_nothing(kind: str, tmp_path: Path) -> None:
+def test_a_cancelled_start_leaves_nothing(kind: str, tmp_path: Path, ours: Ours) -> None:
     token = Token()
     threading.Timer(0.1, token.set).start()
-    node = CLASSES[kind](tmp_path)
+    node = ours(CLASSES[kind](tmp_path))
     with pytest.raises(Cancelled):
         start_until_cancelled(node, token)
     gone(tmp_path)
@@ -142,12 +157,14 @@ def test_the_embedded_broker_ends_with_whoever_started_it(tmp_path: Path) -> Non
     gone(tmp_path)
 
 
-def test_the_embedded_broker_says_why_it_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_broker_says_why_it_did_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: Ours
+) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho a library is missing >&2\nexit 127\n")
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
-    node = EmbeddedNode(tmp_path / "node")
+    node = ours(EmbeddedNode(tmp_path / "node"))
     with pytest.raises(InfraError, match=r"(?s)did not start.*a library is missing"):
         node.start(Token())
     gone(tmp_path / "node")
@@ -184,20 +201,20 @@ def test_no_rabbitmq_is_the_users_to_mend(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.rabbitmq
-def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
+def test_a_server_that_ends_says_why(tmp_path: Path, ours: Ours) -> None:
     found = rabbitmq.find_rabbitmq()
     assert found is not None
     broken = tmp_path / "rabbitmq-server"
     broken.write_text("#!/bin/sh\necho the disk is on fire >&2\nexit 7\n")
     broken.chmod(0o755)
-    node = RabbitNode(tmp_path / "node", Installation(broken, found.epmd, found.erlang))
+    node = ours(RabbitNode(tmp_path / "node", Installation(broken, found.epmd, found.erlang)))
     with pytest.raises(InfraError, match=r"(?s)did not start, it ended.*the disk is on fire"):
         node.start(Token())
     gone(tmp_path / "node")
 
 
 @pytest.mark.rabbitmq
-def test_a_port_that_somebody_takes_is_changed(tmp_path: Path) -> None:
+def test_a_port_that_somebody_takes_is_changed(tmp_path: Path, ours: Ours) -> None:
     """The first start fails with RabbitMQ's own words for a port that is taken; the second is RabbitMQ's."""
     found = rabbitmq.find_rabbitmq()
     assert found is not None
@@ -210,7 +227,7 @@ def test_a_port_that_somebody_takes_is_changed(tmp_path: Path) -> None:
         "exit 1\n"
     )
     unlucky.chmod(0o755)
-    node = RabbitNode(tmp_path / "node", Installation(unlucky, found.epmd, found.erlang))
+    node = ours(RabbitNode(tmp_path / "node", Installation(unlucky, found.epmd, found.erlang)))
     node.start(Token())
     first, second = ports.read_text().split()
     assert int(second) == node.amqp_port
@@ -320,8 +337,8 @@ def test_health(namespace: Namespace) -> None:
     assert namespace.management.healthy()
 
 
-def test_a_broker_that_is_gone(tmp_path: Path) -> None:
-    node = EmbeddedNode(tmp_path)
+def test_a_broker_that_is_gone(tmp_path: Path, ours: Ours) -> None:
+    node = ours(EmbeddedNode(tmp_path))
     node.start(Token())
     management = Management(node.management_url, node.admin_user, node.admin_password)
     assert management.version()

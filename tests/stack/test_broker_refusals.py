@@ -39,7 +39,7 @@ def test_what_is_not_emulated_is_named(embedded_namespace: Namespace, feature: s
         REFUSED[feature](channel)
     assert feature in refusal.value.reply_text
     assert "--broker rabbitmq" in refusal.value.reply_text
-    assert refusal.value.reply_text in Path(embedded_namespace.node.log).read_text()  # type: ignore[attr-defined]
+    assert refusal.value.reply_text in Path(embedded_namespace.node.log).read_text()
 
 
 def test_copies_are_refused(embedded_namespace: Namespace) -> None:
