@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bisect_celery.core.closure import requirements
+from bisect_celery.core.closure import Requirements, composer, requirements
 from bisect_celery.core.isolate import Isolation, Outcome, Question, isolate, spell
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
@@ -31,29 +31,6 @@ class Taken:
     def of(self, numbers: Iterable[int]) -> tuple[Atom, ...]:
         wanted = frozenset(numbers)
         return tuple(atom for atom in self.atoms if atom.number in wanted)
-
-
-class TreeFiles(Mapping[str, bytes]):
-    """A tree's Python files by path, each read when it is asked for."""
-
-    def __init__(self, repository: PrivateRepository, tree: str) -> None:
-        self._repository, self._tree = repository, tree
-        self._paths = tuple(path for path in repository.files(tree) if path.endswith(".py"))
-        self._read: dict[str, bytes] = {}
-
-    def __getitem__(self, path: str) -> bytes:
-        if path not in self._read:
-            content = self._repository.read(self._tree, path) if path in self._paths else None
-            if content is None:
-                raise KeyError(path)
-            self._read[path] = content
-        return self._read[path]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
 
 
 class Narrow:
@@ -81,7 +58,7 @@ class Narrow:
 
     def _isolate(self, taken: Taken) -> Isolation:
         numbers = [atom.number for atom in taken.atoms]
-        needs = requirements(taken.atoms, TreeFiles(self._repository, taken.base), self._contents(taken))
+        needs = self._read(taken)
         search = isolate(
             numbers,
             needs.requires,
@@ -105,15 +82,12 @@ class Narrow:
         except BudgetSpent:
             return [None] * len(batch)
 
-    def _contents(self, taken: Taken) -> Callable[[frozenset[int]], Mapping[str, bytes | None]]:
-        """What static reading needs: the content of every path the commit touches, under any set of its atoms."""
-        paths = sorted({path for atom in taken.atoms for path in (atom.path, *(name for name, _ in atom.changes))})
-
-        def compose(applied: frozenset[int]) -> Mapping[str, bytes | None]:
-            tree = self._repository.compose(taken.base, taken.of(applied))
-            return {path: self._repository.read(tree, path) for path in paths}
-
-        return compose
+    def _read(self, taken: Taken) -> Requirements:
+        """What static reading says of the atoms; everything is fetched once and composed in memory."""
+        python = [path for path in self._repository.files(taken.base) if path.endswith(".py")]
+        entries, blobs = self._repository.material(taken.base, taken.atoms)
+        parent = self._repository.read_many(taken.base, python)
+        return requirements(taken.atoms, parent, composer(taken.atoms, entries, blobs))
 
     def _ask(self, taken: Taken, question: Question) -> Outcome:
         steps = len(taken.atoms).bit_length() + 2

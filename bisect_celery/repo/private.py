@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from bisect_celery.core.atoms import Entry, touched
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Atom, Cancel, Revision, Tree, Verdict
 from bisect_celery.repo import bisect, ends, layout, revisions, worktree
@@ -193,6 +194,15 @@ class PrivateRepository:
         InfraError otherwise.
         """
         return self._trees.atoms(parent.tree if parent else self._trees.empty(), culprit.tree)
+
+    def material(self, base: str, atoms: Sequence[Atom]) -> tuple[dict[str, Entry], dict[str, bytes]]:
+        """What composing `atoms` in memory takes: the entries of the paths they touch, and all blobs by id."""
+        paths = touched(atoms)
+        entries = {path: entry for path, entry in self._trees.entries(base).items() if path in paths}
+        shas = [entry.sha for entry in entries.values() if not entry.mode.startswith("160")]
+        changes = [change for atom in atoms for _, change in atom.changes]
+        shas += [c.new_sha for c in changes if c.new_sha and c.new_mode and not c.new_mode.startswith("160")]
+        return entries, self._trees.blobs(shas)
 
     def empty_tree(self) -> str:
         """The tree without files, on which a root commit's atoms are composed."""
