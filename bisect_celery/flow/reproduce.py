@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core import deadline, judge
+from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
 from bisect_celery.flow.ends import as_tree, replaced_backend
@@ -19,9 +20,10 @@ from bisect_celery.flow.events import Listener
 from bisect_celery.flow.session import Room, opened, plan_of, running
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
-from bisect_celery.lab.lab import Order
+from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Environment, Observation, Place, Request, Session, Tree
+from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
 from bisect_celery.store.database import Store
@@ -62,14 +64,24 @@ def reproduce(
         if repository is not None:
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:
-            plan = plan_of(asked)
-            while True:
-                with lab.kept(_order(room, what, tree, plan)) as (place, environment, seen):
-                    replaced = replaced_backend(seen, plan)
-                    if replaced is None:
-                        _stay(plan, asked, place, environment, seen, stay)
-                        return
-                plan = replaced
+            plan: Plan | None = plan_of(asked)
+            while plan is not None:
+                plan = _kept(lab, asked, _order(room, what, tree, plan), stay)
+
+
+def _kept(lab: Lab, asked: Request, order: Order, stay: Callable[[Kept], None]) -> Plan | None:
+    """Keep one trial up until it is left; another plan when results cannot go where the project's go."""
+    try:
+        with lab.kept(order) as (place, environment, seen):
+            replaced = replaced_backend(seen, order.plan)
+            if replaced is None:
+                _stay(order.plan, asked, place, environment, seen, stay)
+            return replaced
+    except EnvironmentFailed as failed:
+        reason, name = failed.failure.reason, order.tree.label
+        raise UserError(f"{name} has no environment here: {reason}", "`--python`, `--overlay FILE`") from failed
+    except LayoutFailed as failed:
+        raise UserError(f"{order.tree.label} cannot be laid out: {failed.reason}", "Look at its filters.") from failed
 
 
 def _stay(
