@@ -49,7 +49,10 @@ _GATHERED = ("env", "env-file", "pass", "overlay")
 KEYS = (*_SCALARS, *_GATHERED)
 
 # Variables of ours that are no setting of a run: a misspelt key is looked for among all others.
-_OTHER_VARIABLES = re.compile(rf"{PREFIX}(?:HOME|OWNER|NO_SKIPS|OFFLINE|TEST_\w+|\w*IMAGE\w*|DOCKER\w*)$")
+_OTHER_VARIABLES = re.compile(
+    rf"{PREFIX}(?:HOME|OWNER|PLACE|VENV|NO_SKIPS|OFFLINE|COMPARISONS|PUBLISH|ENVIRONMENTS_VOLUME"
+    r"|TEST_\w+|DEBIAN_\w+|\w*(?:IMAGE|MEMORY|CPUS)|DOCKER\w*)$"
+)
 
 
 @dataclass(frozen=True)

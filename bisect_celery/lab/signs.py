@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.texts import told_exception
+from bisect_celery.errors import InfraError
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.model import Failure, Stage, WorkerFacts
 from bisect_celery.probe import logs
@@ -95,6 +96,12 @@ class Signs:
         self.log.append(line)
         at = self._now()
         self._done_in(line, at)
+        refused = logs.not_emulated(line)
+        if refused is not None:
+            raise InfraError(
+                f"This project needs what the embedded broker does not emulate: {refused}.",
+                "RabbitMQ has it: `--broker rabbitmq`, or `--stack container`.",
+            )
         address = logs.broker_in(line)
         if address is not None and not self._is_ours(address):
             self.foreign = address

@@ -77,6 +77,12 @@ def read_line(line: str) -> LogSign | None:
     return None
 
 
+def not_emulated(line: str) -> str | None:
+    """The feature that the embedded broker refused, which a worker goes on asking for every second."""
+    found = re.search(r"embedded broker does not emulate ([^:;]+):", line)
+    return found.group(1) if found else None
+
+
 def broker_in(line: str) -> str | None:
     """The broker's address in a worker's banner or connection line, without credentials."""
     found = _BROKER.search(line)

@@ -196,3 +196,12 @@ WORDS: dict[str, tuple[list[str], str | None]] = {
 def test_the_last_words(name: str) -> None:
     lines, expected = WORDS[name]
     assert logs.last_words(lines) == expected
+
+
+def test_what_the_embedded_broker_refuses_is_read_out_of_the_workers_log() -> None:
+    line = (
+        "[2025-07-14 10:00:00,000: ERROR/MainProcess] consumer: Cannot connect: (0, 0): (540) NOT_IMPLEMENTED - "
+        "bisect-celery's embedded broker does not emulate queue priorities (x-max-priority): use --broker rabbitmq"
+    )
+    assert logs.not_emulated(line) == "queue priorities (x-max-priority)"
+    assert logs.not_emulated("[...] the mail does not emulate anything: at all") is None
