@@ -10,8 +10,7 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import UserError
-from bisect_celery.flow.session import REQUEST
-from bisect_celery.flow.sweep import sweep
+from bisect_celery.flow.sweep import REQUEST, sweep
 from bisect_celery.home import Home, Kept
 from bisect_celery.lab.guardian import owner_of
 from bisect_celery.model import Session

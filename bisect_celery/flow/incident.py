@@ -17,7 +17,8 @@ from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow, contradictions, unfinished
-from bisect_celery.flow.session import REQUEST, Room, now, opened, plan_of, running, trials_of
+from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of
+from bisect_celery.flow.sweep import REQUEST
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token

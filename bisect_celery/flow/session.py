@@ -19,7 +19,7 @@ from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import UserError
 from bisect_celery.flow import stacks
 from bisect_celery.flow.events import Listener, StackTaken
-from bisect_celery.flow.sweep import sweep
+from bisect_celery.flow.sweep import REQUEST, forget_requests, sweep
 from bisect_celery.flow.trials import Trials
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
@@ -33,7 +33,6 @@ from bisect_celery.store.database import Store
 
 SCHEMA = 1
 # What makes a session's folder worth keeping.
-REQUEST = "request.json"
 KEPT = ("trials", "report", REQUEST)
 
 
@@ -93,6 +92,7 @@ def opened(
     with _claimed(folder, identity) as owner, _guarded(owner, scratch) as guardian:
         sweep(home)
         with _scratch(scratch), Store.open(home.database) as store:
+            forget_requests(home, store)
             repository = PrivateRepository.create(folder / "git", open_repository(request.repository))
             session = Session(id=identity, command=command, request=request, started_at=now())
             redactor = Redactor(request.secrets)

@@ -9,6 +9,10 @@ from bisect_celery.home import Home
 from bisect_celery.lab.guardian import owner_of, remove_folders
 from bisect_celery.model import Owner
 from bisect_celery.stack import container_sweep
+from bisect_celery.store.database import Store
+
+# In a session's folder: what `resume` needs and the database must not know.
+REQUEST = "request.json"
 
 
 def sweep(home: Home) -> tuple[str, ...]:
@@ -26,6 +30,14 @@ def sweep(home: Home) -> tuple[str, ...]:
             remove_folders(left_by, scratch)
             removed.append(f"the scratch folder of session {left_by.session}")
     return tuple(removed)
+
+
+def forget_requests(home: Home, store: Store) -> None:
+    """Remove private requests of sessions that are over: one that was killed in its last words left its own."""
+    over = {one.id for one in store.sessions() if one.outcome is not None and not one.outcome.resumable}
+    for path in home.sessions.glob(f"*/{REQUEST}"):
+        if path.parent.name in over:
+            path.unlink(missing_ok=True)
 
 
 def _is_dead(owner: Owner) -> bool:

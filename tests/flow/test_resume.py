@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench, Ended, becomes, ended, fingerprint
-from small_incident import Incident
+from small_incident import Incident, words
 
 from bisect_celery.model import Judged, Outcome, Session, Verdict
 
@@ -143,6 +143,13 @@ def test_the_private_request_goes_with_the_session_that_needed_it(story: Story) 
     folder = story.bench.home.session_folder(story.bench.session().id)
     assert not (folder / "request.json").exists()
     assert story.bench.left() == []
+    (folder / "request.json").write_text("of a session that was killed in its last words")
+    story.bench.run("try", "v9.9", "--app", "shop.app")
+    assert (folder / "request.json").exists(), "what is refused before a session begins sweeps nothing"
+    told = story.bench.run("run", "HEAD~1", "HEAD", *words(), "--budget", "0.0001")
+    assert told.code == 4
+    assert not (folder / "request.json").exists()
+    assert (story.bench.home.session_folder(told.session()) / "request.json").exists()
 
 
 def test_a_session_whose_request_is_gone_says_so(bench_at: Callable[[Path], Bench], failing: Incident) -> None:
