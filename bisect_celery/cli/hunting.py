@@ -40,7 +40,10 @@ def _tell(context: Context, ended: Ended, as_json: bool) -> None:
     session = ended.session
     for line in session.advice:
         context.say(f"  {line}")
-    context.say("Taken down: worker, broker and every temporary folder. Left: the report and the trials' logs.")
+    context.say(
+        f"Taken down: worker, broker and every temporary folder. Left: {shown(ended.folder)} "
+        f"(report, logs of {len(session.judged)} trials; `bisect-celery clean` deletes it)."
+    )
     if as_json:
         context.give((ended.report / "report.json").read_text("utf-8").rstrip())
         return

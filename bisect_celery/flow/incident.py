@@ -43,10 +43,11 @@ CONFIRMING = 14
 
 @dataclass(frozen=True)
 class Ended:
-    """A session that came to its end, and where its report is."""
+    """A session that came to its end, where its report is, and the folder of all that it leaves."""
 
     session: Session
     report: Path
+    folder: Path
     infra: InfraError | None = None
 
 
@@ -351,7 +352,7 @@ class Investigation:
         session = replace(self._room.session, judged=judged)
         folder = self._room.request.output or self._room.folder / "report"
         write(build(session, self._room.redactor, self._room.redactor.exact), folder)
-        return Ended(session, folder, self._infra)
+        return Ended(session, folder, self._room.folder, self._infra)
 
 
 def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:
