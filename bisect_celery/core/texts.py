@@ -85,7 +85,7 @@ def told_exception(text: str, traceback: str | None = None) -> tuple[str | None,
         return call["name"], _message(call["name"], call["arguments"])
     named = _raised_by(traceback) if traceback else None
     if named is None and (first := _NAME.search(text)):
-        named = first.group().rpartition(".")[2]
+        named = first.group().strip(".").rpartition(".")[2] or None
     return named, text or None
 
 
