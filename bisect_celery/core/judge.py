@@ -210,8 +210,6 @@ def _unfinished(seen: Observation, _: str | None) -> Seen | None:
     if not seen.messages or seen.ended not in ("quiet", "total"):
         return None
     open_ = [message for message in seen.messages if message.state is None]
-    if not open_:
-        return None
     return _retrying(open_) or _slow(seen, open_) or _begun(seen, open_) or _never_begun(seen, open_)
 
 

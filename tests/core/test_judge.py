@@ -97,6 +97,10 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
         ),
         NOT_ACKED,
     ),
+    "held by ours, unacknowledged by another": (
+        complete(held=1, others=1, worker=LATE, queues=(queue(0, 1),)),
+        SLOT,
+    ),
     "unacknowledged early is not ours": (complete(worker=EARLY, queues=(queue(0, 1),)), UNKNOWN),
     "waiting in some queue": (complete(queues=(queue(), queue(1, 0, "other"))), UNKNOWN),
     "another task runs on": (
@@ -187,6 +191,10 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
     "succeeded, and then taken no more": (
         quiet(succeeded(1), message(2), queues=(queue(1, 0),), held=0),
         Symptom(Kind.NEVER_RECEIVED, None, "any more"),
+    ),
+    "succeeded, held none, others reserved and waiting": (
+        quiet(succeeded(1), message(2), message(3), queues=(queue(1, 1),), held=0),
+        UNKNOWN,
     ),
     "nobody takes them": (quiet(message(1), message(2), queues=(queue(2, 0),)), Symptom(Kind.NEVER_RECEIVED)),
     "taken and passed on to nobody": (

@@ -67,6 +67,14 @@ def test_one_bad_word_is_enough_whoever_says_it_and_when(order: tuple[int, ...])
     assert message.stored == "SUCCESS"
 
 
+@pytest.mark.parametrize("states", [("SUCCESS", "FAILURE"), ("FAILURE", "SUCCESS")])
+def test_a_witness_who_speaks_twice_is_held_to_the_worse_word(states: tuple[str, str]) -> None:
+    ledger = ledger_of()
+    for at, state in enumerate(states, start=2):
+        says("event", state)(ledger, float(at))
+    assert only(ledger).state == "FAILURE"
+
+
 def test_the_results_own_words_come_first_then_the_events() -> None:
     ledger = ledger_of()
     says("log", "FAILURE", exception="L", detail="cut")(ledger, 2.0)
