@@ -25,8 +25,9 @@ def test_the_layers_hold() -> None:
     assert "nothing out of place" in checked.stdout
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp_path = tmp_path_factory.mktemp("layers")
     (tmp_path / "scripts").mkdir()
     shutil.copy(CHECKER, tmp_path / "scripts")
     shutil.copytree(ROOT / "bisect_celery", tmp_path / "bisect_celery", ignore=shutil.ignore_patterns("__pycache__"))
@@ -60,8 +61,10 @@ PLANTED = {
 def test_a_planted_violation_is_found(copy: Path, name: str) -> None:
     path, line, complaint = PLANTED[name]
     planted = copy / "bisect_celery" / path
-    planted.write_text(f"{planted.read_text()}\n{line}\n")
+    clean = planted.read_text()
+    planted.write_text(f"{clean}\n{line}\n")
     checked = check(copy)
+    planted.write_text(clean)
     assert checked.returncode == 1, checked.stdout
     found = checked.stdout.splitlines()
     assert found

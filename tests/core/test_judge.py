@@ -330,7 +330,7 @@ def judged(observation: Observation, expect: str | None, signature: Signature) -
     return seen, judge.verdict(seen, signature).verdict
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(OBSERVATIONS, EXPECTATIONS, SIGNATURES)
 def test_good_has_every_proof(observation: Observation, expect: str | None, signature: Signature) -> None:
     """DESIGN 9 and 10: two waves, every message final and good, queues 0/0, every slot proven free."""
@@ -366,7 +366,7 @@ def test_good_has_every_proof(observation: Observation, expect: str | None, sign
         assert all(message.value is not None for message in observation.messages)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(OBSERVATIONS, EXPECTATIONS, SIGNATURES)
 def test_bad_is_the_failure_of_the_bad_end(observation: Observation, expect: str | None, signature: Signature) -> None:
     seen, verdict = judged(observation, expect, signature)
@@ -375,7 +375,7 @@ def test_bad_is_the_failure_of_the_bad_end(observation: Observation, expect: str
         assert signature.match is Match.ANY or seen.symptom == signature.bad
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(OBSERVATIONS, EXPECTATIONS)
 def test_what_the_bad_end_showed_is_bad_when_it_is_seen_again(observation: Observation, expect: str | None) -> None:
     seen = judge.symptom(observation, expect)
@@ -386,7 +386,7 @@ def test_what_the_bad_end_showed_is_bad_when_it_is_seen_again(observation: Obser
         assert judge.resembles(seen, Signature(seen.symptom))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(OBSERVATIONS, EXPECTATIONS, st.randoms())
 def test_the_order_of_messages_changes_nothing(observation: Observation, expect: str | None, chance: Any) -> None:
     messages = list(observation.messages)

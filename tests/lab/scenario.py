@@ -23,7 +23,7 @@ from bisect_celery.model import Environment, Kind, Message, Observation, Probe, 
 from bisect_celery.stack.node import EmbeddedNode
 from bisect_celery.stack.process import ProcessStack
 
-AT_ONCE = 5
+AT_ONCE = 6
 # Generous where silence is not the point: the machine is busy, and a healthy trial never waits for these.
 PATIENT = Deadlines(boot=90, quiet=20, total=120)
 SILENT = Deadlines(boot=90, quiet=4, total=120)

@@ -42,6 +42,7 @@ def after(**_):
         return
     time.sleep(3600)
 """
+FEW = Probe("shop.work", "[3]", count=4)
 WAVES = 20 + 2  # at least twenty probes, then one for each slot
 
 
@@ -66,9 +67,13 @@ def assert_completed(tried: Tried, *sources: str) -> None:
     assert seen.children_lost == 0
 
 
-@of(Scenario(shop(PLAIN)))
+TOKEN = "app.conf.api_token = os.environ['TOKEN']"
+
+
+@of(Scenario(shop(TOKEN, PLAIN), variables=(("TOKEN", "a-canary-of-ours"),)))
 def test_good(tried: Tried) -> None:
     assert_completed(tried, "event", "log", "result")
+    assert "a-canary-of-ours" in tried.secrets, "told, so that it can be taken out of everything"
     assert len(tried.messages) == WAVES
     seen = tried.observation
     assert seen.held == 0
@@ -152,17 +157,13 @@ def test_children_that_are_replaced_in_time_are_not_lost(tried: Tried) -> None:
             os.write(1, b'{"event": "failed", "exception": "Nonsense"')
             subprocess.call(["echo", '{"event": "loaded"}'])
             sys.stdout.flush()
+            threading.Thread(target=time.sleep, args=(3600,)).start()
             """,
             PLAIN,
         )
     )
 )
-def test_what_the_app_prints_is_not_taken_for_the_senders_words(tried: Tried) -> None:
-    assert_completed(tried, "event", "log", "result")
-
-
-@of(Scenario(shop("threading.Thread(target=time.sleep, args=(3600,)).start()", PLAIN)))
-def test_threads_that_never_end_keep_nobody(tried: Tried) -> None:
+def test_what_the_app_prints_is_not_the_senders_word_and_its_threads_keep_nobody(tried: Tried) -> None:
     assert_completed(tried, "event", "log", "result")
 
 
@@ -184,15 +185,12 @@ def test_a_queue_that_nobody_is_to_consume_does_not_hold_up_the_boot(tried: Trie
     assert "dead.letters" in {queue.name for queue in tried.observation.queues}
 
 
-@of(Scenario(shop(PLAIN).replace("rpc://", "redis://production.example/0"), result_url="rpc://"))
-def test_a_replaced_result_backend_serves(tried: Tried) -> None:
-    assert_completed(tried, "event", "log", "result")
+SPARES = "app.conf.broker_url = ['amqp://localhost//', 'amqp://spare.example//']"
 
 
-@of(Scenario(shop("app.conf.api_token = os.environ['TOKEN']", PLAIN), variables=(("TOKEN", "a-canary-of-ours"),)))
-def test_secrets_of_the_settings_are_told_so_that_they_can_be_taken_out(tried: Tried) -> None:
+@of(Scenario(shop(SPARES, PLAIN).replace("rpc://", "redis://production.example/0"), result_url="rpc://"))
+def test_a_replaced_result_backend_serves_and_spare_brokers_are_overridden(tried: Tried) -> None:
     assert_completed(tried, "event", "log", "result")
-    assert "a-canary-of-ours" in tried.secrets
 
 
 # --- tasks that fail ---------------------------------------------------------------------------------
@@ -474,7 +472,8 @@ def test_tasks_that_wait_to_be_run_again(tried: Tried) -> None:
                 raise self.retry(exc=ConnectionError("no order service"), countdown=0)
             """
         ),
-        deadlines=Deadlines(boot=90, quiet=20, total=8),
+        probe=FEW,
+        deadlines=Deadlines(boot=90, quiet=20, total=5),
     )
 )
 def test_tasks_that_are_run_again_for_ever(tried: Tried) -> None:
@@ -565,14 +564,14 @@ def test_the_worker_ends_itself_while_it_works(tried: Tried) -> None:
     assert tried.seen.symptom == Symptom(Kind.WORKER_DIED, None, "status 3"), tried.seen
 
 
-@of(Scenario(shop("@app.task\ndef work(n): os._exit(3)")))
+@of(Scenario(shop("@app.task\ndef work(n): os._exit(3)"), probe=FEW))
 def test_pool_processes_that_die_fail_their_tasks(tried: Tried) -> None:
     assert tried.kind is Kind.TASK_FAILED, tried.seen
     assert tried.seen.symptom.exception == "WorkerLostError"
     assert tried.observation.children_lost >= 1
 
 
-@of(Scenario(shop(PLAIN, "@task_postrun.connect\ndef after(**_): os._exit(3)"), deadlines=SILENT))
+@of(Scenario(shop(PLAIN, "@task_postrun.connect\ndef after(**_): os._exit(3)"), probe=FEW, deadlines=SILENT))
 def test_pool_processes_that_die_after_good_results_are_no_success(tried: Tried) -> None:
     assert tried.kind in (Kind.WORKER_DIED, Kind.TASK_FAILED), tried.seen  # by the version of Celery
     assert tried.observation.children_lost >= 1
@@ -685,11 +684,6 @@ def test_settings_that_write_over_the_variables(tried: Tried) -> None:
 )
 def test_an_app_that_reads_from_elsewhere(tried: Tried) -> None:
     assert_never_started(tried, "production.example:5672/")
-
-
-@of(Scenario(shop("app.conf.broker_url = ['amqp://localhost//', 'amqp://spare.example//']", PLAIN)))
-def test_spare_brokers_are_overridden_too(tried: Tried) -> None:
-    assert_completed(tried, "event", "log", "result")
 
 
 @of(Scenario(shop(PLAIN).replace("rpc://", "redis://production.example/0")))
