@@ -42,6 +42,9 @@ NEEDS = {"docker": docker_missing, "rabbitmq": rabbitmq_missing, "network": netw
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The files that take longest begin first: several run at once, and the last one should not run alone.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     for item in items:
         for name, missing in NEEDS.items():
             # Where skipping is forbidden it runs, and fails for want of what is missing.
