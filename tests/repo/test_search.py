@@ -227,7 +227,7 @@ def test_a_bug_that_came_outside_the_pathspecs(made: Made, private: Private) -> 
     assert [one.sha for one in found.candidates] == shas[5:]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(data=st.data())
 def test_any_history(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Random histories with merges and skips: the culprit is named, or is among the candidates.
