@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from bisect_celery.core import judge
 from bisect_celery.core.deadline import Deadlines, before
 from bisect_celery.core.judge import Seen, Signature
-from bisect_celery.errors import Cancelled, EndsError
+from bisect_celery.errors import EndsError
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
@@ -194,6 +194,3 @@ def boot_timed_out(seen: Observation) -> bool:
     """Whether a worker was merely not ready in time: silence, which a slow moment of this machine makes too."""
     failure = seen.failure
     return failure is not None and failure.stage is Stage.BOOT and failure.exception is None and not failure.missing
-
-
-__all__ = ["BudgetSpent", "Cancelled", "Terms", "Trials"]
