@@ -313,6 +313,8 @@ class Kind(enum.StrEnum):
     RESULT_LOST = "result-lost"
     REDELIVERED = "redelivered"
     SLOW = "slow"
+    MEMORY_GROWN = "memory-grown"
+    LOG_LINE = "log-line"
     WORKER_DIED = "worker-died"
     BOOT_FAILED = "boot-failed"
     ENVIRONMENT_FAILED = "environment-failed"
@@ -322,14 +324,19 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Symptom:
-    """What the facts look like. Two symptoms are the same failure when kind, exception and template agree."""
+    """What the facts look like. Two symptoms are the same failure when kind, exception and template agree.
+
+    `where` is what a hang waits in, told in names that no revision changes (a library's function; "its own code"); None
+    where nobody could look. A missing dump changes no verdict (DESIGN 16), so only two known places tell hangs apart.
+    """
 
     kind: Kind
     exception: str | None = None
     template: str | None = None
+    where: str | None = field(default=None, compare=False)
 
     def same_failure(self, other: Symptom) -> bool:
-        return self == other
+        return self == other and (None in (self.where, other.where) or self.where == other.where)
 
     def __str__(self) -> str:
         return f"{self.kind}({self.exception})" if self.exception else str(self.kind)

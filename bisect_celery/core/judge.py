@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bisect_celery.core.texts import canonical, message_template
-from bisect_celery.model import Failure, Judgement, Kind, Match, Message, Observation, Stage, Symptom, Verdict
+from bisect_celery.model import Failure, Judgement, Kind, Match, Message, Observation, Probe, Stage, Symptom, Verdict
 
 T = TypeVar("T")
 
@@ -34,31 +34,49 @@ class Signature:
     match: Match = Match.SAME
 
 
+@dataclass(frozen=True)
+class Standard:
+    """What a trial must show beyond completion, as far as the user declared it and the good end measured it.
+
+    `expect` is the JSON text of the value every task must return (None: any).
+    """
+
+    expect: str | None = None
+
+
+ANY = Standard()
+
+
+def standard_of(probe: Probe) -> Standard:
+    """What the user declared; nothing is measured yet."""
+    return Standard(expect=probe.expect)
+
+
 # --- symptom -----------------------------------------------------------------------------------------
 
 
-def symptom(seen: Observation, expect: str | None = None) -> Seen:
-    """What the facts look like. `expect` is the JSON text of the value every task must return (None: any)."""
+def symptom(seen: Observation, standard: Standard = ANY) -> Seen:
+    """What the facts look like, held to a standard."""
     for rule in _RULES:
-        if (found := rule(seen, expect)) is not None:
+        if (found := rule(seen, standard)) is not None:
             return found
     return _seen(Kind.UNKNOWN, "the facts fit no rule")
 
 
-_Rule = Callable[[Observation, str | None], Seen | None]
+_Rule = Callable[[Observation, Standard], Seen | None]
 
 
 def _seen(kind: Kind, rule: str, exception: str | None = None, template: str | None = None) -> Seen:
     return Seen(Symptom(kind, exception, template), rule)
 
 
-def _not_redirected(seen: Observation, _: str | None) -> Seen | None:
+def _not_redirected(seen: Observation, _: Standard) -> Seen | None:
     if seen.foreign_broker is None:
         return None
     return _seen(Kind.BROKER_NOT_REDIRECTED, f"the app talks to {seen.foreign_broker}, not to the broker of this trial")
 
 
-def _never_ran(seen: Observation, _: str | None) -> Seen | None:
+def _never_ran(seen: Observation, _: Standard) -> Seen | None:
     failure = seen.failure
     if failure is None or failure.stage in (Stage.PROBE, Stage.RESULT):
         return None
@@ -66,7 +84,7 @@ def _never_ran(seen: Observation, _: str | None) -> Seen | None:
     return _seen(kind, failure.reason, failure.exception, message_template(failure.reason, failure.exception))
 
 
-def _not_sent(seen: Observation, _: str | None) -> Seen | None:
+def _not_sent(seen: Observation, _: Standard) -> Seen | None:
     failure = seen.failure
     if failure is None or failure.stage is not Stage.PROBE:
         return None
@@ -74,7 +92,7 @@ def _not_sent(seen: Observation, _: str | None) -> Seen | None:
     return _seen(Kind.TASK_FAILED, f"publishing raised {failure.exception}", failure.exception, template)
 
 
-def _not_readable(seen: Observation, _: str | None) -> Seen | None:
+def _not_readable(seen: Observation, _: Standard) -> Seen | None:
     failure = seen.failure
     if failure is None or failure.stage is not Stage.RESULT:
         return None
@@ -87,7 +105,7 @@ def _words_of(failure: Failure) -> str | None:
     return message_template(failure.reason, failure.exception)
 
 
-def _died(seen: Observation, _: str | None) -> Seen | None:
+def _died(seen: Observation, _: Standard) -> Seen | None:
     if seen.worker_exit is None:
         return None
     how = f"signal {-seen.worker_exit}" if seen.worker_exit < 0 else f"status {seen.worker_exit}"
@@ -95,13 +113,13 @@ def _died(seen: Observation, _: str | None) -> Seen | None:
     return _seen(Kind.WORKER_DIED, f"the worker ended by itself with {how}", None, f"{how}: {words}" if words else how)
 
 
-def _unregistered(seen: Observation, _: str | None) -> Seen | None:
+def _unregistered(seen: Observation, _: Standard) -> Seen | None:
     if seen.unregistered or any(message.exception == "NotRegistered" for message in seen.messages):
         return _seen(Kind.UNREGISTERED, "the worker received a task that it does not know")
     return None
 
 
-def _failed(seen: Observation, _: str | None) -> Seen | None:
+def _failed(seen: Observation, _: Standard) -> Seen | None:
     """Tasks may fail in more than one way; the most frequent one speaks for the trial."""
     failed = Counter(_ending(message) for message in seen.messages if message.state not in (None, "SUCCESS"))
     if not failed:
@@ -123,17 +141,17 @@ def _ending(message: Message) -> tuple[str | None, Symptom]:
     return message.state, Symptom(Kind.TASK_FAILED, message.exception, template)
 
 
-def _redelivered(seen: Observation, _: str | None) -> Seen | None:
+def _redelivered(seen: Observation, _: Standard) -> Seen | None:
     again = [message for message in seen.messages if message.starts > 1]
     if not again:
         return None
     return _seen(Kind.REDELIVERED, f"{len(again)} of {len(seen.messages)} tasks were run more than once")
 
 
-def _wrong(seen: Observation, expect: str | None) -> Seen | None:
-    if expect is None:
+def _wrong(seen: Observation, standard: Standard) -> Seen | None:
+    if standard.expect is None:
         return None
-    wanted = canonical(expect)
+    wanted = canonical(standard.expect)
     wrong = [message for message in seen.messages if message.value is not None and canonical(message.value) != wanted]
     if wrong:
         return _seen(Kind.WRONG_RESULT, f"{len(wrong)} of {len(seen.messages)} tasks returned another value")
@@ -143,10 +161,10 @@ def _wrong(seen: Observation, expect: str | None) -> Seen | None:
 # --- every task succeeded ----------------------------------------------------------------------------
 
 
-def _all_succeeded(seen: Observation, expect: str | None) -> Seen | None:
+def _all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
     if not seen.messages or any(message.state != "SUCCESS" for message in seen.messages):
         return None
-    return _left_behind(seen) or _without_result(seen, expect) or _unproven(seen) or _completed(seen)
+    return _left_behind(seen) or _without_result(seen, standard) or _unproven(seen) or _completed(seen)
 
 
 def _left_behind(seen: Observation) -> Seen | None:
@@ -169,8 +187,8 @@ def _left_behind(seen: Observation) -> Seen | None:
     return None
 
 
-def _without_result(seen: Observation, expect: str | None) -> Seen | None:
-    if expect is not None and any(message.value is None for message in seen.messages):
+def _without_result(seen: Observation, standard: Standard) -> Seen | None:
+    if standard.expect is not None and any(message.value is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "every task succeeded, and a result never came back")
     if seen.worker.ignore_result is False and any(message.stored is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "the worker reports success, and the result backend never told")
@@ -205,7 +223,7 @@ def all_returned(seen: Observation) -> bool:
 # --- not every task became final ---------------------------------------------------------------------
 
 
-def _unfinished(seen: Observation, _: str | None) -> Seen | None:
+def _unfinished(seen: Observation, _: Standard) -> Seen | None:
     """Something was sent, and not everything of it became final."""
     if not seen.messages or seen.ended not in ("quiet", "total"):
         return None

@@ -132,7 +132,7 @@ class _One:
 
     def run(self, tree: Tree, deadlines: Deadlines, signature: Signature | None, purpose: str = "try") -> Judged:
         self._number += 1
-        expect = self._plan.probe.expect
+        standard = judge.standard_of(self._plan.probe)
         self._listener(Doing(f"{tree.label} {tree.title}".strip(), purpose))
         made = self._lab.make(
             Order(
@@ -140,7 +140,7 @@ class _One:
                 tree,
                 self._plan,
                 deadlines,
-                lambda picture: judge.resembles(judge.symptom(picture, expect), signature),
+                lambda picture: judge.resembles(judge.symptom(picture, standard), signature),
             )
         )
         self._listener(Doing(""))
@@ -157,7 +157,7 @@ class _One:
             self._plan = replaced
             self._listener(Note(backend_note(made.observation.worker.result_backend)))
             return self.run(tree, deadlines, signature, purpose)
-        seen = judge.symptom(made.observation, expect)
+        seen = judge.symptom(made.observation, standard)
         judged = Judged(trial, judge.verdict(seen, signature) if signature else judge.at_end(seen))
         self._listener(Tried(judged))
         return judged

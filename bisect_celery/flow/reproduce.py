@@ -93,7 +93,7 @@ def _stay(
     stay: Callable[[Kept], None],
 ) -> None:
     """Tell what was seen and how to look around, and wait for whoever looks."""
-    rule = judge.symptom(seen, asked.probe.expect)
+    rule = judge.symptom(seen, judge.standard_of(asked.probe))
     rows = (*place.describe(), ("send again", _script(place, plan, environment)))
     variables = dict(plan.sender_program(place, environment).env)
     stay(Kept(seen, f"{rule.symptom}: {rule.rule}", rows, place.checkout, variables))
@@ -114,13 +114,13 @@ def _order(room: Room, what: str, tree: Tree, plan: Plan) -> Order:
     bad = _solved(room.store, room.request.repository).bad_symptom if what in OF_SESSION else None
     if bad is None:
         return Order("0001-kept", tree, plan, deadlines)
-    expect = plan.probe.expect
+    standard = judge.standard_of(plan.probe)
     return Order(
         "0001-kept",
         tree,
         plan,
         dataclasses.replace(deadlines, quick=SOON),
-        lambda picture: judge.symptom(picture, expect).symptom.same_failure(bad),
+        lambda picture: judge.symptom(picture, standard).symptom.same_failure(bad),
     )
 
 

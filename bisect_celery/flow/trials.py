@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bisect_celery.core import judge
 from bisect_celery.core.deadline import Deadlines, before
-from bisect_celery.core.judge import Seen, Signature
+from bisect_celery.core.judge import Seen, Signature, Standard
 from bisect_celery.errors import EndsError
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
 from bisect_celery.lab.lab import Lab, Order
@@ -39,6 +39,7 @@ class Terms:
 
     plan: Plan
     deadlines: Deadlines
+    standard: Standard
     signature: Signature | None = None
 
     @property
@@ -62,10 +63,9 @@ class Trials:
         listener: Listener,
     ) -> None:
         """`ceiling` and `budget` are in seconds. Trials that the session already has are replayed, not repeated."""
-        self.terms = Terms(plan, before(ceiling))
+        self.terms = Terms(plan, before(ceiling), judge.standard_of(plan.probe))
         self._lab, self._store, self._session = lab, store, session
         self._digest, self._listener = digest, listener
-        self._expect = plan.probe.expect
         self._attempts: Counter[tuple[str, str]] = Counter()
         stored = store.trials(session)
         self._replay = {(j.trial.tree.sha, j.trial.mode, j.trial.attempt): j.trial for j in stored}
@@ -136,7 +136,7 @@ class Trials:
     # --- judging --------------------------------------------------------------------------------------
 
     def seen(self, observation: Observation) -> Seen:
-        return judge.symptom(observation, self._expect)
+        return judge.symptom(observation, self.terms.standard)
 
     def _judge(self, observation: Observation) -> Judgement:
         seen = self.seen(observation)

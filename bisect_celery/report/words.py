@@ -23,6 +23,8 @@ MEANINGS = {
     Kind.RESULT_LOST: "tasks end, but their results never arrive",
     Kind.REDELIVERED: "tasks run more than once",
     Kind.SLOW: "tasks were still running when the time learnt at the good end was long over",
+    Kind.MEMORY_GROWN: "pool processes grow beyond what they took at the good end",
+    Kind.LOG_LINE: "the worker's log does not say what it should",
     Kind.WORKER_DIED: "the worker ends by itself",
     Kind.BOOT_FAILED: "the worker does not start",
     Kind.ENVIRONMENT_FAILED: "what the worker needs could not be made ready",

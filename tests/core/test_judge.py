@@ -265,7 +265,7 @@ def test_the_table_of_symptoms(name: str) -> None:
 @pytest.mark.parametrize("name", EXPECTING)
 def test_the_table_of_values(name: str) -> None:
     observation, expect, expected = EXPECTING[name]
-    assert judge.symptom(observation, expect).symptom == expected
+    assert judge.symptom(observation, judge.Standard(expect)).symptom == expected
 
 
 def test_every_kind_is_in_a_table() -> None:
@@ -326,7 +326,7 @@ SIGNATURES = st.builds(Signature, values(Symptom), st.sampled_from(Match))
 
 
 def judged(observation: Observation, expect: str | None, signature: Signature) -> tuple[Seen, Verdict]:
-    seen = judge.symptom(observation, expect)
+    seen = judge.symptom(observation, judge.Standard(expect))
     return seen, judge.verdict(seen, signature).verdict
 
 
@@ -378,7 +378,7 @@ def test_bad_is_the_failure_of_the_bad_end(observation: Observation, expect: str
 @settings(max_examples=150)
 @given(OBSERVATIONS, EXPECTATIONS)
 def test_what_the_bad_end_showed_is_bad_when_it_is_seen_again(observation: Observation, expect: str | None) -> None:
-    seen = judge.symptom(observation, expect)
+    seen = judge.symptom(observation, judge.Standard(expect))
     at_end = judge.at_end(seen)
     again = judge.verdict(seen, Signature(seen.symptom))
     assert again.verdict is at_end.verdict
@@ -392,7 +392,7 @@ def test_the_order_of_messages_changes_nothing(observation: Observation, expect:
     messages = list(observation.messages)
     chance.shuffle(messages)
     shuffled = dataclasses.replace(observation, messages=tuple(messages))
-    assert judge.symptom(shuffled, expect) == judge.symptom(observation, expect)
+    assert judge.symptom(shuffled, judge.Standard(expect)) == judge.symptom(observation, judge.Standard(expect))
 
 
 def _without_one_fact(observation: Observation) -> list[Observation]:

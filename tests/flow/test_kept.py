@@ -38,7 +38,8 @@ def test_keeping_again_changes_nothing_and_the_judge_sees_the_same(seen: Observa
     probe = Probe(expect=expect)
     once = kept(seen, probe, Redactor().exact)
     assert kept(once, probe, Redactor().exact) == once
-    assert judge.symptom(once, expect) == judge.symptom(seen, expect)
+    standard = judge.standard_of(probe)
+    assert judge.symptom(once, standard) == judge.symptom(seen, standard)
 
 
 def test_what_is_nobodys_business_is_not_kept() -> None:

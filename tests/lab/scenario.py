@@ -123,12 +123,12 @@ class Lab:
             result_url=scenario.result_url,
             fast=True,
         )
-        expect, secrets = scenario.probe.expect, list[str]()
+        standard, secrets = judge.standard_of(scenario.probe), list[str]()
         with self._stack.place(name, layout, environment, artifacts, self._cancel) as place:
             watch = Watch(
                 place, plan, environment, scenario.deadlines, self._cancel, walled=False,
-                looks_bad=lambda picture: judge.resembles(judge.symptom(picture, expect), scenario.signature),
+                looks_bad=lambda picture: judge.resembles(judge.symptom(picture, standard), scenario.signature),
                 learn_secrets=secrets.extend,
             )  # fmt: skip
             observation = watch.run()
-        return Tried(observation, judge.symptom(observation, expect), artifacts, secrets)
+        return Tried(observation, judge.symptom(observation, standard), artifacts, secrets)
