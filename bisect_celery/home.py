@@ -25,11 +25,14 @@ SOCKET_NAME_ROOM = 40
 
 @dataclass(frozen=True)
 class Kept:
-    """Something of ours on the disk: `kind` is "session", "environment", "cache" ...; `size` in bytes."""
+    """Something of ours: `kind` is "session", "environment", "cache" ...; `size` in bytes.
+
+    `path` is None for what is not a folder of ours: a container engine's volume.
+    """
 
     kind: str
     name: str
-    path: Path
+    path: Path | None
     size: int
     modified: float
 

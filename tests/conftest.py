@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +72,11 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("BISECT_CELERY_TEST_UV_CACHE", cache)
     for name in [name for name in os.environ if name.startswith("GIT_") and name != "GIT_SSL_CAINFO"]:
         patch.delenv(name)
-    yield
+    # Short, since sockets live below it where a home is too deep for them.
+    with tempfile.TemporaryDirectory(prefix="bct-") as temporary:
+        patch.setenv("TMPDIR", temporary)
+        patch.setattr(tempfile, "tempdir", temporary)
+        yield
     patch.undo()
 
 

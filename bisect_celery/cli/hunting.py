@@ -42,7 +42,7 @@ def _tell(context: Context, ended: Ended, as_json: bool) -> None:
         context.say(f"  {line}")
     context.say(
         f"Taken down: worker, broker and every temporary folder. Left: {shown(ended.folder)} "
-        f"(report, logs of {len(session.judged)} trials; `bisect-celery clean` deletes it)."
+        f"(report, logs of {_trials(len(session.judged))}; `bisect-celery clean` deletes it)."
     )
     if as_json:
         context.give((ended.report / "report.json").read_text("utf-8").rstrip())
@@ -56,6 +56,10 @@ def _tell(context: Context, ended: Ended, as_json: bool) -> None:
             context.give(f"Fix:    {shown(ended.report / 'fix.patch')}")
     context.give(f"Report: {shown(ended.report / 'report.md')}")
     context.give(session.headline)
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def shown(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from bisect_celery.model import Session
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import build
 from bisect_celery.report.model import Report
+from bisect_celery.stack import container_kept
 from bisect_celery.store.database import Store
 
 
@@ -74,11 +76,12 @@ class Cleanable:
 
 
 def cleanable(home: Home, *, sessions_only: bool) -> Cleanable:
-    """Everything of ours on this disk. While any session runs, what sessions share is left."""
+    """Everything of ours on this disk and at the engine. While any session runs, what sessions share is left."""
     running = {session.name for session in _sessions(home) if is_running(home, session.name)}
     things: list[Kept] = []
     in_use: list[Kept] = []
-    for kept in home.make().kept():
+    volumes = (Kept("volume", name, None, size, 0.0) for name, size in container_kept.kept_volumes(os.environ))
+    for kept in (*home.make().kept(), *volumes):
         if sessions_only and kept.kind != "session":
             continue
         used = kept.name in running if kept.kind == "session" else bool(running)
@@ -98,6 +101,9 @@ def clean(home: Home, cleanable: Cleanable) -> tuple[str, ...]:
             if thing.kind == "session":
                 with contextlib.suppress(UserError):
                     store.delete(thing.name)
-            shutil.rmtree(thing.path, ignore_errors=True)
+            if thing.path is None:
+                container_kept.remove_kept_volume(thing.name)
+            else:
+                shutil.rmtree(thing.path, ignore_errors=True)
             removed.append(f"{thing.kind} {thing.name}")
     return tuple(removed)

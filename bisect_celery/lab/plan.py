@@ -87,9 +87,6 @@ class Plan:
             words += [flag for flag in FAST_FLAGS if flag not in words]
         return tuple(words)
 
-    def added_words(self, environment: Environment) -> tuple[str, ...]:
-        return self.worker_words(environment)[len(self.worker) :]
-
     def concurrency(self, settings: int | None = None) -> int:
         """What the start line says, else the project's settings; the worker itself is asked too, and knows better."""
         words = list(self.worker)

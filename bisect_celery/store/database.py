@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bisect_celery.errors import InfraError, UserError
-from bisect_celery.model import Judged, Judgement, Outcome, Redact, Request, Session, Trial
+from bisect_celery.model import Judged, Judgement, Outcome, Redact, Session, Trial
 from bisect_celery.store import codec, schema
 from bisect_celery.store.codec import CodecError, Json
 from bisect_celery.store.faults import translated
@@ -179,10 +179,6 @@ class Store:
     def fingerprint(self, text: str) -> str:
         """A keyed hash of a private text, the same for as long as this store lives."""
         return self._keyring.fingerprint(text)
-
-    def same_environment(self, stored: Request, asked: Request) -> bool:
-        """Whether `asked` sets the variables that a `stored` request was run with, by their hashes."""
-        return self._keyring.same(stored, asked)
 
     # --- rows ----------------------------------------------------------------------------------------
 

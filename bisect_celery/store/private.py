@@ -49,10 +49,6 @@ class Keyring:
     def mark(self, name: str, value: str) -> str:
         return MARK + self.fingerprint(f"{name}={value}")
 
-    def same(self, stored: Request, asked: Request) -> bool:
-        """Whether `asked` sets the same environment as the `stored` request whose values were withheld."""
-        return self.withhold(stored).environment == self.withhold(asked).environment
-
 
 def withheld(value: str) -> bool:
     """True for an environment value that was not stored: it is a mark, not a value."""
