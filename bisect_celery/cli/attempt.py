@@ -19,31 +19,14 @@ from bisect_celery.model import Judged, Verdict
 from bisect_celery.report import words
 
 
+@options.taking("try")
 def try_(
     ctx: typer.Context,
     rev: Annotated[
         str | None, typer.Argument(help="A revision; `.` is the working tree as it is. Default: HEAD.")
     ] = None,
-    app: options.App = None,
-    worker: options.Worker = None,
-    task: options.Task = None,
-    args: options.Args = None,
-    kwargs: options.Kwargs = None,
-    expect: options.Expect = None,
-    count: options.Count = None,
-    queue: options.Queue = None,
-    send: options.Send = None,
-    done_log: options.DoneLog = None,
-    env: options.Env = None,
-    env_file: options.EnvFile = None,
-    pass_: options.Pass = None,
-    overlay: options.OverlayOption = None,
-    prepare: options.Prepare = None,
-    python: options.Python = None,
-    match: Annotated[str | None, typer.Option(help="same or any, against a bisection's bad end.")] = None,
-    ceiling: options.Ceiling = None,
-    stack: options.StackOption = None,
-    broker: options.Broker = None,
+    *,
+    settings: options.Settings,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit as `git bisect run` wants: 0, 1, 125, and 128 or more for ours.")
     ] = False,
@@ -51,11 +34,10 @@ def try_(
 ) -> int:
     """Try one revision. In your own `git bisect run bisect-celery try --exit-code` it is the predicate."""
     context: Context = ctx.obj
-    flags = options.flags(locals())
     if not exit_code:
         refuse_for_git()
     name = rev or current(context.folder)
-    typed = Typed(flags, context.folder, context.caller, "HEAD" if name == "." else name, name)
+    typed = Typed(settings, context.folder, context.caller, "HEAD" if name == "." else name, name)
     asked = held_terms(typed, context.home) if exit_code else request(typed, context.home)
     cancel, terminal = Token(), Terminal(context.progress, Redactor(asked.secrets))
     with terminal:

@@ -17,11 +17,12 @@ from bisect_celery.flow.ask import Typed, request
 from bisect_celery.flow.demo import write
 
 
+@options.taking("demo")
 def demo(
     ctx: typer.Context,
     folder: Annotated[str | None, typer.Argument(help="A new folder for it. Default: a temporary one.")] = None,
-    stack: options.StackOption = None,
-    broker: options.Broker = None,
+    *,
+    settings: options.Settings,
     as_json: options.Json = False,
 ) -> int:
     """Write a Django project whose workers hang, and find out why."""
@@ -32,7 +33,6 @@ def demo(
     context.say(f"A shop's invoices stop since some commit this summer. Its repository: {where}")
     context.say(f"$ cd {where} && {shlex.join(('bisect-celery', 'run', incident.good[:10], *words))}")
     context = replace(context, folder=where)
-    flags: dict[str, object] = {"stack": stack, "broker": broker, **incident.flags()}
-    typed = Typed(flags, where, context.caller, incident.good, incident.bad)
+    typed = Typed({**settings, **incident.flags()}, where, context.caller, incident.good, incident.bad)
     command = shlex.join(("bisect-celery", "run", incident.good[:10], incident.bad[:10], *words))
     return hunt(context, request(typed, context.home), as_json=as_json, command=command)

@@ -1,44 +1,62 @@
-"""The options that `run`, `try` and `reproduce` share: what a trial is. Values are checked in `config`."""
+"""The flags of `run`, `try` and `reproduce`, made from the settings of `config.settings`: one is added there, once."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-App = Annotated[str | None, typer.Option(help="The Celery app, as for `celery -A`. Detected when there is one.")]
-Worker = Annotated[str | None, typer.Option(help="The worker's start line, e.g. '-c 2 -Q mail'. Detected, else -c 2.")]
-Task = Annotated[str | None, typer.Option(help="The task to send. Default: one that every Celery has.")]
-Args = Annotated[str | None, typer.Option(help="Its positional arguments, a JSON list.")]
-Kwargs = Annotated[str | None, typer.Option(help="Its keyword arguments, a JSON object.")]
-Expect = Annotated[str | None, typer.Option(help="The value it must return, as JSON.")]
-Count = Annotated[
-    str | None, typer.Option(help="How many to send. Default: enough to prove every pool slot, at least 20.")
-]
-Queue = Annotated[str | None, typer.Option(help="The queue to send to. Default: the project's own routing.")]
-Send = Annotated[str | None, typer.Option(help="Who sends: guest (the project itself), or harness with --queue.")]
-DoneLog = Annotated[
-    str | None, typer.Option(help="A regular expression for the log line that says a body has done its work.")
-]
-Env = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=VALUE for the trials; {broker_url} {result_url} {database_url} {work_dir} are filled in."),
-]
-EnvFile = Annotated[list[str] | None, typer.Option(help="A file of such lines.")]
-Pass = Annotated[list[str] | None, typer.Option("--pass", help="A variable to take from this environment, by name.")]
-OverlayOption = Annotated[
-    list[str] | None, typer.Option("--overlay", help="A file copied into every tree: FILE or FILE:PATH/IN/TREE.")
-]
-Prepare = Annotated[str | None, typer.Option(help="A command before each worker, e.g. 'python manage.py migrate'.")]
-Python = Annotated[str | None, typer.Option(help="The Python version. Default: what the project's files say.")]
-Ceiling = Annotated[str | None, typer.Option(help="The longest a trial may be watched, in seconds (120).")]
-StackOption = Annotated[str | None, typer.Option("--stack", help="container or process. Default: the best there is.")]
-Broker = Annotated[str | None, typer.Option(help="rabbitmq or embedded. Default: the best there is.")]
+from bisect_celery.config.settings import Setting, is_switch, taken_by
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Settings = dict[str, object]
+"""What was said by flags, by the setting's name; None, False and empty lists were not said."""
 
-NOT_SETTINGS = frozenset({"ctx", "good", "bad", "paths", "rev", "as_json", "exit_code", "what", "shell", "context"})
+
+def taking(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Gives a command the flags of all its settings, in the place of its parameter `settings`, which gets their values.
+
+    Typer reads a function's signature, so the signature is what is made; values are checked in `config`, not here.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        hints = get_type_hints(function, include_extras=True)
+        names = [setting.name for setting in taken_by(command)]
+
+        @functools.wraps(function)
+        def taken(**given: Any) -> int:
+            said = {name: given.pop(_parameter(name)) for name in names}
+            return function(**given, settings=said)
+
+        parameters = list(_parameters(function, hints, command))
+        taken.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        taken.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+        return taken
+
+    return decorate
 
 
-def flags(given: dict[str, object]) -> dict[str, object]:
-    """A command's own parameters as settings by key: everything but its arguments and what concerns output."""
-    return {name.rstrip("_"): value for name, value in given.items() if name not in NOT_SETTINGS}
+def _parameters(function: Callable[..., int], hints: dict[str, Any], command: str) -> Iterator[inspect.Parameter]:
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "settings":
+            yield from map(_flag, taken_by(command))
+        else:
+            yield parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _flag(setting: Setting) -> inspect.Parameter:
+    kind: Any = bool if is_switch(setting) else str | None if setting.parse else list[str] | None
+    return inspect.Parameter(
+        _parameter(setting.name),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if is_switch(setting) else None,
+        annotation=Annotated[kind, typer.Option(f"--{setting.key}", help=setting.help)],
+    )
+
+
+def _parameter(name: str) -> str:
+    """A parameter's name that is neither a keyword of Python's nor one of a command's own."""
+    return f"{name}_"

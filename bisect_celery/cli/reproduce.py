@@ -19,31 +19,19 @@ from bisect_celery.model import Request
 from bisect_celery.report import words
 
 
+@options.taking("reproduce")
 def reproduce(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(help="A revision, or culprit, parent, fixed of the last session.")],
     shell: Annotated[
         bool, typer.Option("--shell", help="A shell in the checkout, with the trial's variables.")
     ] = False,
-    app: options.App = None,
-    worker: options.Worker = None,
-    task: options.Task = None,
-    args: options.Args = None,
-    kwargs: options.Kwargs = None,
-    env: options.Env = None,
-    env_file: options.EnvFile = None,
-    pass_: options.Pass = None,
-    overlay: options.OverlayOption = None,
-    prepare: options.Prepare = None,
-    python: options.Python = None,
-    ceiling: options.Ceiling = None,
-    stack: options.StackOption = None,
-    broker: options.Broker = None,
+    *,
+    settings: options.Settings,
 ) -> int:
     """Reproduce an incident here: checkout, worker, broker and logs stay until you leave."""
     context: Context = ctx.obj
-    flags = options.flags(locals())
-    asked = _asked(context, what, flags)
+    asked = _asked(context, what, settings)
     cancel, terminal = Token(), Terminal(context.progress, Redactor(asked.secrets))
 
     def stay(kept: flow.Kept) -> None:
@@ -78,11 +66,11 @@ def reproduce(
     return 0
 
 
-def _asked(context: Context, what: str, flags: dict[str, object]) -> Request:
+def _asked(context: Context, what: str, settings: options.Settings) -> Request:
     """A session's tree is reproduced under that session's terms, anything else under today's."""
     if what in flow.OF_SESSION:
-        return flow.under_terms_of_last(Typed(flags, context.folder, context.caller, "HEAD", "HEAD"), context.home)
-    return request(Typed(flags, context.folder, context.caller, "HEAD" if what == "." else what, what), context.home)
+        return flow.under_terms_of_last(Typed(settings, context.folder, context.caller, "HEAD", "HEAD"), context.home)
+    return request(Typed(settings, context.folder, context.caller, "HEAD" if what == "." else what, what), context.home)
 
 
 def _until_left(cancel: Token) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect_celery.config.detect import Detected, detect
 from bisect_celery.config.listing import FolderListing, Listing
-from bisect_celery.config.load import KEYS, Loaded, Variable, load
-from bisect_celery.config.request import describe, to_request, with_python
+from bisect_celery.config.load import Loaded, Variable, load
+from bisect_celery.config.request import describe, to_request
+from bisect_celery.config.settings import KEYS
 
 __all__ = [
     "KEYS",
@@ -18,5 +19,4 @@ __all__ = [
     "detect",
     "load",
     "to_request",
-    "with_python",
 ]

@@ -10,12 +10,13 @@ import os
 import posixpath
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bisect_celery.config import dotenv, secret, values
+from bisect_celery.config.settings import KEYS, PARSERS
 from bisect_celery.config.values import Given
 from bisect_celery.errors import UserError
 from bisect_celery.model import Overlay
@@ -23,30 +24,6 @@ from bisect_celery.model import Overlay
 FILE = "bisect-celery.toml"
 TABLE = "[tool.bisect-celery]"
 PREFIX = "BISECT_CELERY_"
-
-_SCALARS: Mapping[str, Callable[[Given], object]] = {
-    "app": values.app,
-    "worker": values.words,
-    "task": values.string,
-    "args": values.json_list,
-    "kwargs": values.json_object,
-    "expect": values.json_any,
-    "count": values.integer,
-    "queue": values.string,
-    "send": values.one_of("guest", "harness"),
-    "done-log": values.pattern,
-    "prepare": values.string,
-    "python": values.python,
-    "match": values.one_of("same", "any"),
-    "output": values.path,
-    "budget": values.number,
-    "ceiling": values.number,
-    "stack": values.one_of("container", "process"),
-    "broker": values.one_of("rabbitmq", "embedded"),
-    "first-parent": values.boolean,
-}
-_GATHERED = ("env", "env-file", "pass", "overlay")
-KEYS = (*_SCALARS, *_GATHERED)
 
 # Variables of ours that are no setting of a run: a misspelt key is looked for among all others.
 _OTHER_VARIABLES = re.compile(
@@ -114,8 +91,8 @@ def load(flags: Mapping[str, object], *, typed_in: Path, root: Path, caller_envi
     sources: dict[str, str] = {}
     for layer in layers:
         for key, given in layer.items():
-            if key in _SCALARS and key not in settings:
-                settings[key] = _SCALARS[key](given)
+            if key in PARSERS and key not in settings:
+                settings[key] = PARSERS[key](given)
                 sources[key] = given.source
     variables: dict[str, Variable] = {}
     overlays: dict[str, Overlay] = {}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bisect_celery.config.commands import worker_words
 from bisect_celery.config.detect import Detected
 from bisect_celery.config.load import Loaded
+from bisect_celery.config.settings import SETTINGS
 from bisect_celery.errors import UserError
-from bisect_celery.model import Match, Probe, Request
+from bisect_celery.model import Probe, Request
 
 DEFAULT = "default"
 HIDDEN = "***"
@@ -38,44 +41,37 @@ def to_request(
     worker = _worker(loaded, detected, sources)
     if detected.django_settings:
         sources["django-settings"] = detected.django_source
-    probe = Probe(
-        task=loaded.text("task"),
-        args=loaded.get("args", str, "[]"),
-        kwargs=loaded.get("kwargs", str, "{}"),
-        expect=loaded.text("expect"),
-        count=loaded.get("count", int, 0),
-        queue=loaded.text("queue"),
-        done_log=loaded.text("done-log"),
-        sender=loaded.get("send", str, "guest"),
-    )
+    probe = dataclasses.replace(Probe(), **_said(loaded, "probe."))
     if probe.sender == "harness" and probe.queue is None:
         raise UserError(
             "`--send harness` needs to know where to send.", "Name the queue: --send harness --queue celery."
         )
-    return Request(
+    bare = Request(
         repository=repository,
         good=good,
         bad=bad,
         app=loaded.text("app") or detected.app,
         subfolder=detected.subfolder,
         paths=tuple(paths),
-        first_parent=loaded.get("first-parent", bool, False),
         probe=probe,
         worker=worker,
         environment=tuple((one.name, one.value) for one in loaded.variables),
         secrets=loaded.secrets,
         overlays=loaded.overlays,
-        prepare=loaded.text("prepare"),
-        python=loaded.text("python"),
-        match=Match(loaded.get("match", str, Match.SAME)),
-        output=loaded.get("output", Path, Path()) if "output" in loaded.settings else None,
-        budget=loaded.get("budget", float, 30.0),
-        ceiling=loaded.get("ceiling", float, 120.0),
-        stack=loaded.text("stack"),
-        broker=loaded.text("broker"),
         django_settings=detected.django_settings,
         sources=tuple(sorted(sources.items())),
     )
+    return dataclasses.replace(bare, **_said(loaded, ""))
+
+
+def _said(loaded: Loaded, prefix: str) -> dict[str, Any]:
+    """What was said for the fields of one dataclass, by the field's name: "" is the Request, "probe." the Probe."""
+    placed = {setting.key: setting.field for setting in SETTINGS if setting.field}
+    return {
+        field.removeprefix(prefix): loaded.settings[key]
+        for key, field in placed.items()
+        if key in loaded.settings and field.rpartition(".")[0] == prefix.rstrip(".")
+    }
 
 
 def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tuple[str, ...]:
@@ -112,16 +108,15 @@ def describe(request: Request) -> list[tuple[str, str, str]]:
 
 
 def _settings(request: Request) -> list[tuple[str, object]]:
-    probe = request.probe
     return [
-        ("good", request.good), ("bad", request.bad), ("app", request.app), ("subfolder", request.subfolder or "."),
-        ("worker", shlex.join(request.worker)), ("task", probe.task), ("args", probe.args), ("kwargs", probe.kwargs),
-        ("expect", probe.expect), ("count", probe.count), ("queue", probe.queue), ("send", probe.sender),
-        ("done-log", probe.done_log), ("prepare", request.prepare), ("python", request.python),
-        ("match", request.match), ("output", request.output), ("budget", request.budget), ("ceiling", request.ceiling),
-        ("stack", request.stack), ("broker", request.broker), ("first-parent", request.first_parent),
+        ("good", request.good),
+        ("bad", request.bad),
+        ("app", request.app),
+        ("subfolder", request.subfolder or "."),
+        ("worker", shlex.join(request.worker)),
+        *((setting.key, operator.attrgetter(setting.field)(request)) for setting in SETTINGS if setting.field),
         ("django-settings", request.django_settings),
-    ]  # fmt: skip
+    ]
 
 
 def _shown(value: object) -> str:
@@ -136,9 +131,3 @@ def _redacted(value: str, secrets: Sequence[str]) -> str:
     for hidden in secrets:
         value = value.replace(hidden, HIDDEN)
     return value
-
-
-def with_python(request: Request, python: str, source: str) -> Request:
-    """The same request with the interpreter chosen for the whole session."""
-    sources = {**dict(request.sources), "python": source}
-    return dataclasses.replace(request, python=python, sources=tuple(sorted(sources.items())))

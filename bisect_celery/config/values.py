@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery.errors import UserError
+from bisect_celery.model import Match
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ def one_of(*choices: str) -> Callable[[Given], str]:
         )
 
     return parse
+
+
+def match(given: Given) -> Match:
+    return Match(one_of(*Match)(given))
 
 
 def pattern(given: Given) -> str:

@@ -29,6 +29,7 @@ from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Owner, Request, Revision, Session, StackFacts
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
+from bisect_celery.store import codec
 from bisect_celery.store.database import Store
 
 SCHEMA = 1
@@ -211,12 +212,12 @@ def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
     overlays = [(overlay.target, _content(overlay.source)) for overlay in request.overlays]
 
     def of(plan: Plan) -> str:
-        probe = plan.probe
+        probe = replace(plan.probe, expect=None)
         parts = [
             SCHEMA,
             [plan.app, plan.subfolder, list(plan.worker), plan.result_url, plan.prepare, list(plan.source_roots)],
-            [probe.task, probe.args, probe.kwargs, probe.count, probe.queue, probe.done_log, probe.sender],
-            probe.expect is None,  # then no results are kept
+            codec.encode(probe),
+            plan.probe.expect is None,  # then no results are kept; what they are compared with is the judge's
             [list(pair) for pair in plan.variables],
             overlays,
             [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],

@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 
 from bisect_celery.__main__ import scrub
-from bisect_celery.cli import exits, terminal
+from bisect_celery.cli import exits, options, terminal
 from bisect_celery.cli.app import app, run
+from bisect_celery.config.settings import taken_by
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
 from bisect_celery.model import Judged, Judgement, Kind, Observation, Outcome, Symptom, Tree, Trial, Verdict
 
@@ -63,6 +64,31 @@ def test_keys_of_the_readme_are_keys_of_the_configuration() -> None:
     keys = re.findall(r"^([\w-]+) =", block[1], re.MULTILINE)
     assert keys
     assert set(keys) <= set(KEYS)
+
+
+@pytest.mark.parametrize("command", ["run", "try", "reproduce", "demo"])
+def test_a_command_takes_the_flags_of_its_settings_and_hands_over_what_was_said(command: str) -> None:
+    from typer.testing import CliRunner
+
+    given: dict[str, object] = {}
+
+    def take(settings: options.Settings) -> int:
+        given.update(settings)
+        return 0
+
+    small = typer.Typer()
+    small.command()(options.taking(command)(take))
+    took = {setting.key for setting in taken_by(command)}
+    assert {f"--{key}" for key in took} <= options_of(command)
+    said = {"stack": "process", "env": "A=1", "done-log": "x", "first-parent": None}
+    words = [word for key in sorted(took & set(said)) for word in (f"--{key}", said[key]) if word]
+    ended = CliRunner().invoke(small, words)
+    assert ended.exit_code == 0, ended.output
+    expected = {"stack": "process", "env": ["A=1"], "done_log": "x", "first_parent": True}
+    assert {name: value for name, value in given.items() if value} == {
+        name: value for name, value in expected.items() if name.replace("_", "-") in took
+    }
+    assert set(given) == {key.replace("-", "_") for key in took}
 
 
 # --- exit statuses ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bisect_celery.config import KEYS, Loaded, load
+from bisect_celery.config.settings import SETTINGS, Setting
 from bisect_celery.errors import UserError
+from bisect_celery.model import Request
 
 
 @pytest.fixture
@@ -94,6 +97,11 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     variables = [{one.name: one.value for one in found.variables} for found in (by_environment, by_flags, by_toml)]
     assert variables == [{"A": "1", "X": "1", "HERE": "there"}] * 3
     assert by_environment.overlays == by_flags.overlays == by_toml.overlays
+
+
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.field], ids=lambda one: one.key)
+def test_every_setting_has_a_place_in_the_request(setting: Setting) -> None:
+    operator.attrgetter(setting.field)(Request(Path("/r"), "a", "b", "shop"))
 
 
 def test_the_nearest_file_is_read_and_its_paths_are_seen_from_it(project: Path) -> None:

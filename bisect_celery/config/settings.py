@@ -1,0 +1,87 @@
+"""Every setting of a run, once: its key, how its value is read, its help, and where in the Request it lies.
+
+How to add one. (1) If it is a plain value, a field with a default in `model.Request` or `model.Probe`. (2) One line in
+`SETTINGS` below: the key as in bisect-celery.toml, a parser of `config.values`, the help, and the field's dotted name.
+That is all for the flag of `run`, `try` and `reproduce` (`cli.options.taking`), the variable BISECT_CELERY_KEY, both
+TOML files, the Request, `describe`, and the digest (a new field of Probe is in it; a new field of Request is not:
+`flow.session.digest` says which are). (3) Its value in tests/config/test_load.py, in the test of every key.
+A setting whose place in the Request is not simply its value has no field; `config.request` puts it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bisect_celery.config import values
+from bisect_celery.config.values import Given
+
+EVERYWHERE = frozenset({"run", "try", "reproduce"})
+JUDGED = frozenset({"run", "try"})
+SEARCHED = frozenset({"run"})
+DEMO_TOO = EVERYWHERE | {"demo"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `field` is where its value lies in the Request ("probe.expect"; "" when `config.request` places it).
+
+    `parse` is None for what adds up over all layers (variables, overlays). `on` are the commands that take its flag.
+    """
+
+    key: str
+    parse: Callable[[Given], object] | None
+    help: str
+    field: str = ""
+    on: frozenset[str] = EVERYWHERE
+
+    @property
+    def name(self) -> str:
+        """As Python writes it: `done_log`."""
+        return self.key.replace("-", "_")
+
+
+SETTINGS = (
+    Setting("app", values.app, "The Celery app, as for `celery -A`. Detected when there is one."),
+    Setting("worker", values.words, "The worker's start line, e.g. '-c 2 -Q mail'. Detected, else -c 2."),
+    Setting("task", values.string, "The task to send. Default: one that every Celery has.", "probe.task"),
+    Setting("args", values.json_list, "Its positional arguments, a JSON list.", "probe.args"),
+    Setting("kwargs", values.json_object, "Its keyword arguments, a JSON object.", "probe.kwargs"),
+    Setting("expect", values.json_any, "The value it must return, as JSON.", "probe.expect"),
+    Setting("count", values.integer, "How many to send. Default: enough to prove every pool slot, at least 20.",
+            "probe.count"),
+    Setting("queue", values.string, "The queue to send to. Default: the project's own routing.", "probe.queue"),
+    Setting("send", values.one_of("guest", "harness"),
+            "Who sends: guest (the project itself), or harness with --queue.", "probe.sender"),
+    Setting("done-log", values.pattern, "A regular expression for the log line that says a body has done its work.",
+            "probe.done_log"),
+    Setting("env", None,
+            "NAME=VALUE for the trials; {broker_url} {result_url} {database_url} {work_dir} are filled in."),
+    Setting("env-file", None, "A file of such lines."),
+    Setting("pass", None, "A variable to take from this environment, by name."),
+    Setting("overlay", None, "A file copied into every tree: FILE or FILE:PATH/IN/TREE."),
+    Setting("prepare", values.string, "A command before each worker, e.g. 'python manage.py migrate'.", "prepare"),
+    Setting("python", values.python, "The Python version. Default: what the project's files say.", "python"),
+    Setting("match", values.match, "same or any: which failures count as bad.", "match", JUDGED),
+    Setting("first-parent", values.boolean, "Follow only first parents, as git does.", "first_parent", SEARCHED),
+    Setting("output", values.path, "Where the report goes. Default: the session's own folder.", "output", SEARCHED),
+    Setting("budget", values.number, "Minutes (30).", "budget", SEARCHED),
+    Setting("ceiling", values.number, "The longest a trial may be watched, in seconds (120).", "ceiling"),
+    Setting("stack", values.one_of("container", "process"),
+            "container or process. Default: the best there is.", "stack", DEMO_TOO),
+    Setting("broker", values.one_of("rabbitmq", "embedded"),
+            "rabbitmq or embedded. Default: the best there is.", "broker", DEMO_TOO),
+)  # fmt: skip
+
+PARSERS = {setting.key: setting.parse for setting in SETTINGS if setting.parse is not None}
+KEYS = tuple(setting.key for setting in SETTINGS)
+
+
+def taken_by(command: str) -> Iterator[Setting]:
+    """The settings that are flags of a command, in the order of its help."""
+    return (setting for setting in SETTINGS if command in setting.on)
+
+
+def is_switch(setting: Setting) -> bool:
+    """Whether its flag takes no value."""
+    return setting.parse is values.boolean
