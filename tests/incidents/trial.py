@@ -1,0 +1,153 @@
+"""Trials of incidents at the level of the lab, on real RabbitMQ: one node, several places at once.
+
+`python tests/incidents/trial.py NAME...` tries some by hand and prints what was seen; `--keep FOLDER` keeps the logs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import loader
+from loader import Incident
+
+from bisect_celery import config
+from bisect_celery.config.listing import FolderListing
+from bisect_celery.core import judge
+from bisect_celery.core.deadline import Deadlines
+from bisect_celery.core.judge import Seen
+from bisect_celery.flow.session import plan_of
+from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.kept import kept
+from bisect_celery.lab.plan import Plan
+from bisect_celery.lab.watch import Watch
+from bisect_celery.model import Environment, Judgement, Observation, Request, Runner
+from bisect_celery.stack.process import ProcessStack
+from bisect_celery.stack.rabbitmq import RabbitNode
+
+AT_ONCE = 5
+# Silence is what many of these are about; the machine is busy all the same.
+DEADLINES = Deadlines(boot=60, quiet=5, total=60)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What one revision of an incident showed."""
+
+    incident: Incident
+    revision: str
+    observation: Observation
+    seen: Seen
+    judgement: Judgement
+    seconds: float
+    artifacts: Path
+
+
+class Lab:
+    """Trials of incidents, a few at a time. `start`, any number of `submit`, `stop`."""
+
+    def __init__(self, folder: Path, deadlines: Deadlines = DEADLINES) -> None:
+        self._folder, self._deadlines = folder, deadlines
+        self._stack = ProcessStack(
+            RabbitNode(folder / "broker"), cast(Runner, None), folder / "places", "a test of incidents"
+        )
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._cancel = Token()
+        # Real environments are compiled when they are built; here the first trials compile for the others.
+        self._bytecode = (("PYTHONDONTWRITEBYTECODE", ""), ("PYTHONPYCACHEPREFIX", str(folder / "bytecode")))
+
+    def start(self) -> None:
+        self._stack.start(self._cancel)
+
+    def stop(self) -> None:
+        self._cancel.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stack.stop()
+
+    def submit(self, incident: Incident, revision: str) -> Future[Tried]:
+        """Try one revision: "good" or "bad"."""
+        return self._pool.submit(self._try, incident, revision)
+
+    def _try(self, incident: Incident, revision: str) -> Tried:
+        name = f"{incident.name}-{revision}"
+        layout, artifacts = self._folder / "trees" / name, self._folder / "artifacts" / name
+        layout.mkdir(parents=True)
+        loader.write_tree(incident.good if revision == "good" else incident.bad, layout)
+        settings = self._folder / "settings" / name
+        settings.mkdir(parents=True)
+        (settings / "bisect-celery.toml").write_text(loader.as_toml(incident.settings))
+        request = self._request(settings, layout)
+        environment = Environment(
+            "this", f"{sys.prefix}/bin/python", f"{sys.prefix}/bin", (("celery", importlib.metadata.version("celery")),)
+        )
+        began = time.monotonic()
+        plan = plan_of(request).faster()
+        observation = self._watch(name, plan, layout, environment, artifacts)
+        standard = judge.standard_of(request.probe)
+        seen = judge.symptom(observation, standard)
+        took = round(time.monotonic() - began, 1)
+        return Tried(incident, revision, observation, seen, judge.at_end(seen), took, artifacts)
+
+    def _request(self, settings: Path, layout: Path) -> Request:
+        loaded = config.load(flags={}, typed_in=settings, root=settings, caller_environment={})
+        detected = config.detect(FolderListing(layout), app=loaded.text("app"))
+        return config.to_request(loaded, detected, good="good", bad="bad", repository=settings)
+
+    def _watch(self, name: str, plan: Plan, layout: Path, environment: Environment, artifacts: Path) -> Observation:
+        plan = replace(plan, variables=(*self._bytecode, *plan.variables))
+        with self._stack.place(name, layout, environment, artifacts, self._cancel) as place:
+            watch = Watch(place, plan, environment, self._deadlines, self._cancel, walled=False)
+            return kept(watch.run(), plan.probe, lambda text: text)
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    keep = Path(words.pop(words.index("--keep") + 1)) if "--keep" in words else None
+    chosen = [word for word in words if word != "--keep"] or list(loader.names())
+    folder = Path(tempfile.mkdtemp(prefix="incidents-"))
+    lab = Lab(folder)
+    try:
+        lab.start()
+        made = [
+            lab.submit(incident, revision)
+            for incident in (loader.load(name, random.Random()) for name in chosen)
+            for revision in ("good", "bad")
+        ]
+        for future in made:
+            _print(future.result())
+    finally:
+        lab.stop()
+        if keep is not None:
+            shutil.copytree(folder / "artifacts", keep, dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _print(tried: Tried) -> None:
+    symptom, seen = tried.seen.symptom, tried.observation
+    print(
+        f"{tried.incident.name:24} {tried.revision:4} {tried.judgement.verdict.name:4} {tried.seconds:5.1f} s  ", end=""
+    )
+    print(f"{symptom.kind} {symptom.exception} {symptom.template!r} where={symptom.where!r}: {tried.seen.rule}")
+    counts = [(queue.name, queue.ready, queue.unacked) for queue in seen.queues]
+    states = sorted({(str(message.state), message.sources) for message in seen.messages})
+    print(f"    ended={seen.ended} held={seen.held} others={seen.others} queues={counts} {states}")
+    for line in seen.failure.lines[-4:] if seen.failure else ():
+        print(f"    | {line}")
+    expected = tried.incident.symptom
+    if tried.revision == "bad" and (wrong := expected.differs(symptom)):
+        print(f"    !! {wrong}")
+
+
+if __name__ == "__main__":
+    main()

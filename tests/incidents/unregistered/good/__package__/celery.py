@@ -1,0 +1,7 @@
+import os
+
+from celery import Celery
+
+app = Celery("__package__", broker=os.environ.get("BROKER_URL"), backend="rpc://")
+
+import __package__.__module__  # noqa: F401, E402
