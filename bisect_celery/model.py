@@ -44,6 +44,34 @@ class Probe:
     sender: str = "guest"
 
 
+class Act(enum.StrEnum):
+    """What a step of a scenario does."""
+
+    SEND = "send"
+    WAIT = "wait"
+    EXPECT = "expect"
+    RESTART_BROKER = "restart-broker"
+    CUT = "cut"
+    RESTART_WORKER = "restart-worker"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a scenario, as `core.scenario` reads it.
+
+    `what` is what is waited for or expected: "received", "started", "finished", "quiet" (wait only), "completed" (expect
+    only). `count`: of how many of the probes sent so far (0: all); for `send`, how many (0: as many as prove every slot).
+    `seconds`: how long a fault lasts, or silence must, to be "quiet". `hard` is the nastier way of a fault: packets that
+    stop without a word instead of a closed connection, a worker that is killed instead of asked to end.
+    """
+
+    act: Act
+    what: str = ""
+    count: int = 0
+    seconds: float = 0.0
+    hard: bool = False
+
+
 @dataclass(frozen=True)
 class Overlay:
     """A file of the user's that is copied into every tree: `source` on this machine, `target` in the tree."""
@@ -60,7 +88,10 @@ class Request:
     words after `celery -A APP worker`. `environment` are variables for every program of a trial, with
     the placeholders `{broker_url}`, `{result_url}`, `{database_url}`, `{work_dir}` still in them;
     `secrets` are those of their values that must never be printed. `budget` is in minutes,
-    `ceiling` the longest a trial may be watched, in seconds.
+    `ceiling` the longest a trial may be watched, in seconds. `scenario` replaces the first wave of probes (empty: send
+    and wait). `upgrade_from` names the revision whose leavings every trial begins with: "good", or any revision.
+    `fails` is how often a start at BAD is known to fail (1: always; None: not known), `confidence` how sure to be of a
+    commit when trials contradict one another.
     """
 
     repository: Path
@@ -85,6 +116,10 @@ class Request:
     broker: str | None = None
     django_settings: str | None = None
     sources: tuple[tuple[str, str], ...] = ()
+    scenario: tuple[Step, ...] = ()
+    upgrade_from: str | None = None
+    fails: float | None = None
+    confidence: float = 0.95
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------
@@ -202,7 +237,9 @@ class Message:
     had come back), "result", "log". `stored` is the state in the result backend.
     `value` is the JSON text of the result when it was SUCCESS and representable. `process` is the pool
     child that ran it, where known. `starts` counts how often a body was begun, but for the `retries` that the task
-    itself asked for; while it is open, `exception` and `detail` are the last retry's.
+    itself asked for; while it is open, `exception` and `detail` are the last retry's. `again`: how many more starts
+    the trial's own faults explain; `unread`: for a reason of ours nobody could read its result. Wave 0 was left
+    unconsumed by an older revision (`Request.upgrade_from`).
     """
 
     id: str
@@ -221,6 +258,17 @@ class Message:
     detail: str | None = None
     process: str | None = None
     sources: tuple[str, ...] = ()
+    again: int = 0
+    unread: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that the scenario did to a trial: `what` in words, from when until when."""
+
+    what: str
+    began: float
+    until: float
 
 
 @dataclass(frozen=True)
@@ -272,7 +320,8 @@ class Observation:
     `others`: tasks that nobody of ours sent and whose end was not seen. `worker_exit`: its exit status if it ended
     by itself (negative: a signal), `exit_words` the exception its log ends with. `foreign_broker`: the address it
     went to instead of ours. `children_lost` counts pool children that died. `ended` says why watching stopped:
-    "complete", "quiet", "total", "exit", "failure", "foreign". `load` is the machine's one-minute load average.
+    "complete", "quiet", "total", "exit", "failure", "foreign", "unmet". `load` is the machine's one-minute load average.
+    `faults` are what the scenario did to it; `unmet` says which step's expectation did not hold.
     """
 
     until: float
@@ -297,6 +346,8 @@ class Observation:
     errors: tuple[str, ...] = ()
     ended: str = ""
     load: float = 0.0
+    faults: tuple[Fault, ...] = ()
+    unmet: str | None = None
 
 
 class Kind(enum.StrEnum):
@@ -416,7 +467,8 @@ class Tally:
     """A row of the confirmation table: of `tried` trials of one tree, `failed` showed the failure.
 
     `should_fail` is what is claimed of it; `other` counts those that showed neither the failure nor success.
-    `trials` are their numbers.
+    `trials` are their numbers. `rate` is how often a start is expected to fail where the failure is; below 1 it is
+    intermittent, and `held` says whether the counts are enough for the claim (False: against it; None: neither).
     """
 
     name: str
@@ -426,6 +478,15 @@ class Tally:
     other: int = 0
     should_fail: bool = False
     trials: tuple[int, ...] = ()
+    rate: float = 1.0
+    held: bool | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the trials showed what is claimed: every single one, unless the failure is intermittent."""
+        if self.rate < 1:
+            return self.held is True
+        return self.tried > 0 and self.other == 0 and self.failed == (self.tried if self.should_fail else 0)
 
 
 @dataclass(frozen=True)
@@ -485,6 +546,8 @@ class Session:
     `id` is short and sorts by time. `command` is the exact command to repeat. `headline` is the one sentence
     that says it all. `good_symptom`/`bad_symptom` are what the ends showed. `advice` are the next things to
     do, first one first; `not_tested` what nobody should read into the result. `versions` are (name, version).
+    `probabilities` are (sha, how likely it is the culprit) where trials contradicted one another, likeliest first; what
+    is missing to 1 is that of the other commits, and of none.
     """
 
     id: str
@@ -511,6 +574,7 @@ class Session:
     not_tested: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     task_candidates: tuple[str, ...] = ()
+    probabilities: tuple[tuple[str, float], ...] = ()
 
 
 # --- the edges ---------------------------------------------------------------------------------------
@@ -647,6 +711,10 @@ class Running(Protocol):
         """None while it runs; negative for the signal that ended it."""
         ...
 
+    def ask_to_end(self) -> None:
+        """SIGTERM to the program itself, not to its children: a worker's warm shutdown. Nothing when it has ended."""
+        ...
+
     def stop(self) -> None:
         """End it and all its children at once. Idempotent; after it nothing of it runs."""
         ...
@@ -682,6 +750,33 @@ class Place(Protocol):
         """Whether the broker takes messages: no alarm holds publishers back. Raises InfraError when it is gone."""
         ...
 
+    def stop_broker(self) -> None:
+        """Shut the broker down in order: connections are closed, what is durable stays. Only in a place made `alone`.
+
+        Raises InfraError. Leaving the place starts it again, whatever happened.
+        """
+        ...
+
+    def start_broker(self, cancel: Cancel) -> None:
+        """Bring a broker that was shut down up again, at the same address. Raises InfraError."""
+        ...
+
+    def save(self, archive: Path) -> None:
+        """Pack what the work folder holds into a tar archive on this machine; programs should have ended."""
+        ...
+
+    def restore(self, archive: Path) -> None:
+        """Fill the work folder from such an archive. Before the first program is started."""
+        ...
+
+    def definitions(self) -> bytes:
+        """The exchanges, queues and bindings of this namespace, with their arguments, as the broker's API writes them."""
+        ...
+
+    def define(self, definitions: bytes) -> None:
+        """Declare in this namespace what another one's `definitions` says. Raises InfraError."""
+        ...
+
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         """Where the worker's processes stand, by py-spy, without locals. Empty when it cannot be had."""
         ...
@@ -710,11 +805,19 @@ class Stack(Protocol):
         ...
 
     def place(
-        self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
+        self,
+        name: str,
+        layout: Path,
+        environment: Environment,
+        artifacts: Path,
+        cancel: Cancel,
+        *,
+        alone: bool = False,
     ) -> AbstractContextManager[Place]:
         """A place for one trial of the tree laid out at `layout`; leaving it kills its programs, then its namespace.
 
-        `artifacts` is where the programs' outputs are kept. `layout` may be used in place (it is ours alone).
+        `artifacts` is where the programs' outputs are kept. `layout` may be used in place (it is ours alone). `alone`:
+        while it is open no other place uses the broker, so that it may be shut down; waits for those that are open.
         """
         ...
 

@@ -72,6 +72,22 @@ def number(given: Given) -> float:
     return float(raw)
 
 
+def rate(given: Given) -> float:
+    """How often, of 1: `1/5`, `20%`, `0.2`, or 1 for always."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:(%)|/\s*([1-9]\d*))?\s*", str(given.raw))
+    value = float(found[1]) / (100 if found[2] else int(found[3] or 1)) if found else 0.0
+    if not 0 < value <= 1 or isinstance(given.raw, bool):
+        raise _wrong(given, "how often it fails, more than 0 and at most 1: 1/5, 20%, 0.2")
+    return value
+
+
+def confidence(given: Given) -> float:
+    value = number(given)
+    if not 0.5 < value < 1:
+        raise _wrong(given, "between 0.5 and 1")
+    return value
+
+
 def boolean(given: Given) -> bool:
     if isinstance(given.raw, bool):
         return given.raw

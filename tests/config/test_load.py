@@ -79,7 +79,8 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     text = {
         "app": "shop", "worker": "-c 2", "task": "t", "args": "[1]", "kwargs": "{}", "expect": "1", "count": "3",
         "queue": "q", "send": "guest", "done-log": "done", "prepare": "make", "python": "3.11", "match": "any",
-        "output": "out", "budget": "5", "ceiling": "60", "stack": "process", "broker": "embedded",
+        "output": "out", "budget": "5", "fails": "1/5", "confidence": "0.9", "ceiling": "60",
+        "stack": "process", "broker": "embedded",
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
     }  # fmt: skip
     assert set(text) == set(KEYS)
@@ -88,7 +89,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     flags: dict[str, object] = {key.replace("-", "_"): value for key, value in text.items() if key != "first-parent"}
     by_flags = loaded(project, {**flags, "first_parent": True}, environment={"HERE": "there"})
     toml = "\n".join(
-        f"{key} = {value if key in ('count', 'budget', 'ceiling', 'first-parent') else repr(value)}"
+        f"{key} = {value if key in ('count', 'budget', 'ceiling', 'confidence', 'first-parent') else repr(value)}"
         for key, value in text.items()
         if key != "env"
     )
@@ -126,6 +127,10 @@ def test_the_nearest_file_is_read_and_its_paths_are_seen_from_it(project: Path) 
         ({"count": "many"}, "a whole number"),
         ({"count": "-1"}, "a whole number"),
         ({"budget": "0"}, "above 0"),
+        ({"fails": "often"}, "1/5, 20%, 0.2"),
+        ({"fails": "6/5"}, "at most 1"),
+        ({"fails": "1/0"}, "1/5"),
+        ({"confidence": "95"}, "between 0.5 and 1"),
         ({"match": "sam"}, "Did you mean same"),
         ({"stack": "vm"}, "container or process"),
         ({"app": "shop/celery.py"}, "not a module"),
