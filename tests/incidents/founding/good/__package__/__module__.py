@@ -1,0 +1,12 @@
+import logging
+
+from __package__.celery import app
+from __package__.tariffs import delivery_days  # noqa: F401
+
+logger = logging.getLogger(__name__)
+
+
+@app.task
+def __task__(number):
+    logger.info("written number %d", number)
+    return number * 2

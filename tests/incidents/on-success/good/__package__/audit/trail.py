@@ -1,0 +1,5 @@
+noted = []
+
+
+def note(identity):
+    noted.append(identity)

@@ -1,0 +1,1 @@
+result_backend = "cache+memory://"
