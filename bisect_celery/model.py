@@ -32,6 +32,9 @@ class Probe:
     `args`, `kwargs`, `expect` are JSON texts; `expect` None means any value. `count` 0 means: as many
     as prove every slot (DESIGN 10), at least 20. `queue` is set only when the user names one.
     `done_log` is a regular expression for the worker's log line that says a body has done its work.
+    `check` is a Python expression about `value`, a task's result, that must hold. `log_must` and `log_must_not` are
+    regular expressions for lines of the worker's log from when it is ready. `judges` ("latency", "memory") are held
+    against the good end; `effect` (percent) is how much worse counts. `script` sends in place of a task.
     """
 
     task: str | None = None
@@ -42,6 +45,20 @@ class Probe:
     queue: str | None = None
     done_log: str | None = None
     sender: str = "guest"
+    check: str | None = None
+    log_must: str | None = None
+    log_must_not: str | None = None
+    judges: tuple[str, ...] = ()
+    effect: float = 25.0
+    script: Script | None = None
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file of the user's that sends and judges inside the project's environment (`probe.py`): its name and text."""
+
+    name: str
+    text: str
 
 
 class Act(enum.StrEnum):
@@ -240,6 +257,9 @@ class Message:
     itself asked for; while it is open, `exception` and `detail` are the last retry's. `again`: how many more starts
     the trial's own faults explain; `unread`: for a reason of ours nobody could read its result. Wave 0 was left
     unconsumed by an older revision (`Request.upgrade_from`).
+    `checked` is what the user's own judge said of the value, "true", "false" or "raised" (None: it was not asked), with
+    `said` its words. `canvas` counts the other tasks of its canvas (chain, group, chord) that come before it,
+    `canvas_over` those of them whose success was seen.
     """
 
     id: str
@@ -269,6 +289,10 @@ class Fault:
     what: str
     began: float
     until: float
+    checked: str | None = None
+    said: str | None = None
+    canvas: int = 0
+    canvas_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -321,6 +345,9 @@ class Observation:
     by itself (negative: a signal), `exit_words` the exception its log ends with. `foreign_broker`: the address it
     went to instead of ours. `children_lost` counts pool children that died. `ended` says why watching stopped:
     "complete", "quiet", "total", "exit", "failure", "foreign", "unmet". `load` is the machine's one-minute load average.
+    `log_required` and `log_forbidden` count the worker's log lines, from when it was ready, that the probe's `log_must`
+    and `log_must_not` match (None: nothing was asked). `memory` are the peaks of pool children's resident memory, in
+    KiB (empty: not looked at, or not to be had); `children_replaced` those that a memory limit ended, as the log says.
     `faults` are what the scenario did to it; `unmet` says which step's expectation did not hold.
     """
 
@@ -346,6 +373,10 @@ class Observation:
     errors: tuple[str, ...] = ()
     ended: str = ""
     load: float = 0.0
+    log_required: int | None = None
+    log_forbidden: int = 0
+    memory: tuple[int, ...] = ()
+    children_replaced: int = 0
     faults: tuple[Fault, ...] = ()
     unmet: str | None = None
 
