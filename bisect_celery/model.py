@@ -280,6 +280,10 @@ class Message:
     sources: tuple[str, ...] = ()
     again: int = 0
     unread: bool = False
+    checked: str | None = None
+    said: str | None = None
+    canvas: int = 0
+    canvas_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -289,10 +293,6 @@ class Fault:
     what: str
     began: float
     until: float
-    checked: str | None = None
-    said: str | None = None
-    canvas: int = 0
-    canvas_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -344,7 +344,8 @@ class Observation:
     `others`: tasks that nobody of ours sent and whose end was not seen. `worker_exit`: its exit status if it ended
     by itself (negative: a signal), `exit_words` the exception its log ends with. `foreign_broker`: the address it
     went to instead of ours. `children_lost` counts pool children that died. `ended` says why watching stopped:
-    "complete", "quiet", "total", "exit", "failure", "foreign", "unmet". `load` is the machine's one-minute load average.
+    "complete", "quiet", "total", "exit", "failure", "foreign", "unmet", "line" (one that must not be in the log).
+    `load` is the machine's one-minute load average.
     `log_required` and `log_forbidden` count the worker's log lines, from when it was ready, that the probe's `log_must`
     and `log_must_not` match (None: nothing was asked). `memory` are the peaks of pool children's resident memory, in
     KiB (empty: not looked at, or not to be had); `children_replaced` those that a memory limit ended, as the log says.
