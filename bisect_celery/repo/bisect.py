@@ -34,6 +34,7 @@ PREDICATE = Path(__file__).with_name("predicate.py")
 LONGEST_SOCKET = 103
 _STATE = ("START", "LOG", "NAMES", "TERMS", "RUN", "HEAD", "EXPECTED_REV", "ANCESTORS_OK", "FIRST_PARENT")
 _REFS = "refs/bisect/"
+_WORDS = {Verdict.GOOD: "good", Verdict.BAD: "bad", Verdict.SKIP: "skip"}
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,28 @@ def next_question(git: Git, span: Range, answers: tuple[tuple[str, Verdict], ...
 
     Replays the answers on git's own bisection, so it must be called on a repository where none is running.
     """
-    words = {Verdict.GOOD: "good", Verdict.BAD: "bad", Verdict.SKIP: "skip"}
     clear(git)
     try:
         _start(git, span)
         for sha, verdict in answers:
-            git.having(literal=False).run("bisect", words[verdict], sha, check=False)
+            git.having(literal=False).run("bisect", _WORDS[verdict], sha, check=False)
         return _question(git)
+    finally:
+        clear(git)
+
+
+def written(git: Git, span: Range, answers: tuple[tuple[str, Verdict], ...]) -> str:
+    """The log, for `git bisect replay`, that git itself writes when it is given these answers, in this order.
+
+    What git is told last to be bad is what it holds for bad: the descendants' answers come before their ancestors'.
+    Must be called on a repository where no bisection is running.
+    """
+    clear(git)
+    try:
+        _start(git, span)
+        for sha, verdict in answers:
+            git.having(literal=False).run("bisect", _WORDS[verdict], sha, check=False)
+        return text(git.run("bisect", "log", check=False).out)
     finally:
         clear(git)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisect_celery.errors import EndsError, UserError
@@ -96,6 +96,13 @@ def estimate(git: Git, span: Range) -> tuple[int, int]:
 def commits(git: Git, span: Range, *options: str) -> list[str]:
     """The commits of a range, ancestors first."""
     return git.having(literal=False).lines("rev-list", "--topo-order", "--reverse", *options, *span.words())
+
+
+def parents_between(git: Git, span: Range) -> dict[str, tuple[str, ...]]:
+    """The parents of every commit of a range, whatever paths it is limited to: what lies between its suspects too."""
+    lines = git.lines("rev-list", "--parents", *replace(span, paths=()).words())
+    found = {commit: tuple(parents) for commit, *parents in map(str.split, lines)}
+    return {commit: parents[:1] for commit, parents in found.items()} if span.first_parent else found
 
 
 def _is_ancestor(git: Git, one: str, two: str) -> bool:

@@ -153,6 +153,23 @@ class PrivateRepository:
             sha = bisect.next_question(self._asking._git, span, tuple(answers))
         return self.revision(sha) if sha else None
 
+    def between(self, good: Revision, bad: Revision, first_parent: bool = False) -> dict[str, tuple[str, ...]]:
+        """The parents (shas) of every commit that BAD has and GOOD has not, also of those that no paths select."""
+        return ends.parents_between(self._git, Range((good.sha,), bad.sha, (), first_parent))
+
+    def bisect_log(
+        self,
+        good: Revision,
+        bad: Revision,
+        answers: Sequence[tuple[str, Verdict]],
+        paths: Sequence[str] = (),
+        first_parent: bool = False,
+    ) -> str:
+        """A log that `git bisect replay` takes, as git writes it for these answers: descendants' before ancestors'."""
+        span = Range((good.sha,), bad.sha, tuple(paths), first_parent)
+        with self._alone():
+            return bisect.written(self._git, span, tuple(answers))
+
     # --- trees ---
 
     def files(self, tree: str) -> tuple[str, ...]:
