@@ -16,6 +16,7 @@ from bisect_celery.report import words
 
 STYLES = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.SKIP: "yellow"}
 SYMPTOM_WIDTH = 22
+LABEL_WIDTH = 30  # `423db4284d with atoms 1-4 only`
 PHASES = {"search": "git bisect", "narrow": "narrowing the commit", "confirm": "confirming"}
 
 
@@ -96,7 +97,7 @@ def trial_line(judged: Judged, replayed: bool, redact: Callable[[str], str]) -> 
     line = Text()
     line.append(f"{judgement.verdict.name.lower():<5}", style=STYLES[judgement.verdict])
     line.append(f"{trial.number:>4}  ")
-    line.append(f"{trial.tree.label[:28]:<28}  ")
+    line.append(f"{trial.tree.label[:LABEL_WIDTH]:<{LABEL_WIDTH}}  ")
     line.append(f"{str(judgement.symptom)[:SYMPTOM_WIDTH]:<{SYMPTOM_WIDTH}}  ")
     line.append(f"{'kept' if replayed or trial.reused else f'{trial.seconds:.1f} s':>7}  ")
     line.append(redact(f"{reason(judged)}  "))

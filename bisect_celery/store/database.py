@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 RESUMABLE = tuple(outcome for outcome in Outcome if outcome.resumable)
 LISTED = 5
+SHORT = 10  # of a sha
 NOTES_KEPT = 200
 T = TypeVar("T")
 
@@ -250,7 +251,7 @@ class Store:
         if len(rows) == 1 and session_id:
             return rows[0]
         problem = "Several sessions begin with" if rows else "There is no session"
-        raise UserError(f"{problem} {session_id!r}", self._known())
+        raise UserError(f"{problem} `{session_id}`.", self._known())
 
     def _latest(self, repository: Path | None) -> SessionRow:
         rows = self._sessions().order_by("-number")
@@ -259,15 +260,15 @@ class Store:
         row = rows.first()
         if row is None:
             place = "" if repository is None else f" of {repository}"
-            raise UserError(f"No session{place} is kept yet", "Begin one: bisect-celery run GOOD BAD")
+            raise UserError(f"No session{place} is kept yet.", "Begin one: `bisect-celery run GOOD BAD`.")
         return row
 
     def _known(self) -> str:
         last = self._sessions().order_by("-number")[:LISTED]
         if not last:
-            return "None is kept yet; begin one: bisect-celery run GOOD BAD"
+            return "None is kept yet; begin one: `bisect-celery run GOOD BAD`."
         return "The last ones: " + ", ".join(
-            f"{row.name} ({row.good}..{row.bad}, {row.outcome or 'open'})" for row in last
+            f"{row.name} ({row.good[:SHORT]}..{row.bad[:SHORT]}, {row.outcome or 'open'})" for row in last
         )
 
     def _judged(self, session: SessionRow) -> tuple[Judged, ...]:

@@ -119,7 +119,7 @@ def test_an_unknown_session_is_answered_with_the_last_ones(store: Store) -> None
     assert "bisect-celery run" in caught.value.hint
     for number in range(7):
         store.begin(session(f"s{number}"))
-    for name, problem in (("nope", "no session 'nope'"), ("s", "Several sessions begin with 's'"), ("", "session")):
+    for name, problem in (("nope", "no session `nope`"), ("s", "Several sessions begin with `s`"), ("", "session")):
         with pytest.raises(UserError, match=problem) as caught:
             store.load(name)
         assert "s6 (v1..HEAD, open)" in caught.value.hint
