@@ -45,6 +45,9 @@ class _Entry:
     value: str | None = None
     process: str | None = None
     words: dict[str, _Word] = field(default_factory=dict)
+    checked: str | None = None
+    said: str | None = None
+    canvas: tuple[str, ...] = ()
 
     @property
     def state(self) -> str | None:
@@ -77,7 +80,7 @@ class _Entry:
         exception = next((word.exception for word in told if word.exception), None)
         return exception, next((word.detail for word in told if word.detail is not None), None)
 
-    def frozen(self) -> Message:
+    def frozen(self, canvas_over: int = 0) -> Message:
         exception, detail = self.reason()
         return Message(
             id=self.id,
@@ -96,6 +99,10 @@ class _Entry:
             detail=detail,
             process=self.process,
             sources=tuple(sorted(self.words)),
+            checked=self.checked,
+            said=self.said,
+            canvas=len(self.canvas),
+            canvas_over=canvas_over,
         )
 
 
@@ -104,7 +111,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
-        self._others: dict[str, bool] = {}
+        self._others: dict[str, _Entry] = {}
         self._progress = 0.0
         self._quiet = 0.0
         self._queues: tuple[QueueCount, ...] = ()
@@ -126,26 +133,33 @@ class Ledger:
         self._progress = at
         self._quiet = 0.0
 
-    def sent(self, at: float, id: str, wave: int) -> None:
-        self._entries.setdefault(id, _Entry(id, wave, at))
-        self._others.pop(id, None)
+    def sent(self, at: float, id: str, wave: int, canvas: Iterable[str] = ()) -> None:
+        """A message of ours. A probe file names its ids only when all of a canvas is sent, so that signs of it may have
+        come before; `canvas` are the ids of the tasks that run before this one, whoever sends them."""
+        entry = self._entries.get(id) or self._others.pop(id, None) or _Entry(id, wave, at)
+        entry.wave, entry.canvas = wave, tuple(canvas)
+        self._entries[id] = entry
         self.progress(at)
 
+    def checked(self, id: str, outcome: str, said: str | None) -> None:
+        """The user's own judge has seen this message's result: "true", "false" or "raised", and its words."""
+        entry = self._entries.get(id)
+        if entry is not None:
+            entry.checked, entry.said = outcome, said
+
     def received(self, at: float, id: str) -> None:
-        entry = self._known(at, id)
-        if entry is not None and entry.received is None:
+        entry = self._heard_of(at, id)
+        if entry.received is None:
             entry.received = at
-            self.progress(at)
+            self._moved(at, entry)
 
     def started(self, at: float, id: str, process: str | None = None) -> None:
         """A body was begun, by Celery's `task-started` event: each event is one start."""
-        entry = self._known(at, id)
-        if entry is None:
-            return
+        entry = self._heard_of(at, id)
         entry.bodies += 1
         entry.started = at if entry.started is None else entry.started
         entry.process = process or entry.process
-        self.progress(at)
+        self._moved(at, entry)
 
     def done(self, at: float, id: str | None) -> None:
         """A body has done its work: the declared effect was seen.
@@ -166,11 +180,10 @@ class Ledger:
 
     def retried(self, at: float, id: str, exception: str | None = None, detail: str | None = None) -> None:
         """The task asked to be run again, and why: its next start is no redelivery."""
-        entry = self._known(at, id)
-        if entry is not None:
-            entry.retries += 1
-            entry.retry = (exception, detail)
-            self.progress(at)
+        entry = self._heard_of(at, id)
+        entry.retries += 1
+        entry.retry = (exception, detail)
+        self._moved(at, entry)
 
     def finished(
         self,
@@ -187,24 +200,28 @@ class Ledger:
         """A witness (`source`: event, result, log) gives the task's final state."""
         if state not in FINAL:
             return
-        entry = self._known(at, id, over=True)
-        if entry is None:
-            return
-        if entry.hear(source, _Word(state, exception, detail)):
+        entry = self._heard_of(at, id)
+        first, ours = not entry.words, self.is_ours(id)
+        if entry.hear(source, _Word(state, exception, detail)) and (ours or first):
             self.progress(at)
-            self._last_final = max(self._last_final, at)
+            self._last_final = max(self._last_final, at) if ours else self._last_final
         entry.finished = at if entry.finished is None else entry.finished
         entry.value = value if value is not None else entry.value
         entry.process = process or entry.process
 
-    def _known(self, at: float, id: str, *, over: bool = False) -> _Entry | None:
-        """The message of ours with this id. Tasks that ours or the project sent move too, and may be left over."""
-        entry = self._entries.get(id)
-        if entry is None and not self._others.get(id):
-            if id not in self._others or over:
-                self.progress(at)
-            self._others[id] = over
+    def _heard_of(self, at: float, id: str) -> _Entry:
+        """The message with this id. Tasks that ours or the project sent move too, may be left over, and may turn out to
+        be ours: what is told of them is kept as well."""
+        entry = self._entries.get(id) or self._others.get(id)
+        if entry is None:
+            entry = self._others[id] = _Entry(id, 0, at)
+            self.progress(at)
         return entry
+
+    def _moved(self, at: float, entry: _Entry) -> None:
+        """Of tasks that are not ours only their appearance and their end count: one that retries for ever is none."""
+        if self.is_ours(entry.id):
+            self.progress(at)
 
     def counted(self, at: float, queues: Iterable[QueueCount]) -> None:
         """The broker's live counts; a change in what is unacknowledged or ready is progress."""
@@ -275,12 +292,12 @@ class Ledger:
             failure=failure,
             worker=worker or WorkerFacts(),
             ready_at=ready_at,
-            messages=tuple(entry.frozen() for entry in self._entries.values()),
+            messages=tuple(entry.frozen(self._canvas_over(entry)) for entry in self._entries.values()),
             queues=self._queues,
             consumers=consumers,
             held=held,
             held_others=held_others,
-            others=sum(not over for over in self._others.values()),
+            others=sum(entry.state is None for entry in self._others.values()),
             last_progress=self._progress,
             quiet=self._quiet,
             worker_exit=worker_exit,
@@ -294,3 +311,8 @@ class Ledger:
             ended=ended,
             load=load,
         )
+
+    def _canvas_over(self, entry: _Entry) -> int:
+        """How many of the tasks that come before this one were seen to succeed."""
+        known = (self._entries.get(id) or self._others.get(id) for id in entry.canvas)
+        return sum(other is not None and other.state == "SUCCESS" for other in known)
