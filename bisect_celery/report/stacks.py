@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterable
 
+from bisect_celery.core.frames import FRAME, Frame, is_machinery, outermost_entrance, parse, short
 from bisect_celery.model import Dump
 from bisect_celery.report.model import Place
 
-# What every Celery worker stands in, and what wraps tasks to watch them; a hang inside is still shown,
-# as the frames within the project's own.
-CELERY = frozenset({"celery", "billiard", "kombu", "amqp", "vine", "click", "click_didyoumean", "click_plugins"})
-WRAPPERS = frozenset({"django", "sentry_sdk", "newrelic", "ddtrace", "opentelemetry", "elasticapm", "wrapt"})
-MACHINERY = CELERY | WRAPPERS | sys.stdlib_module_names
-ENTRANCES = frozenset({"<module>", "main", "execute_from_command_line"})
 INNER = 4
 IDLE = 3
-# A frame that is anything else, say one with local variables behind it, is not shown at all.
-FRAME = re.compile(r"(?P<name>[\w.<>]{1,120}) \((?P<file>[^()\n]{1,400}):(?P<line>-?\d{1,9}|None)\)")
 
 
 def places(dumps: Iterable[Dump]) -> tuple[tuple[Place, ...], int]:
@@ -42,53 +33,31 @@ def places(dumps: Iterable[Dump]) -> tuple[tuple[Place, ...], int]:
 
 def shorten(frames: Iterable[str]) -> tuple[tuple[str, ...], int]:
     """The telling frames, innermost first, and how many were left out."""
-    parsed = [found for frame in frames if (found := FRAME.fullmatch(frame))]
+    parsed = parse(frames)
     outermost = _outermost(parsed)
     if outermost is None:
         kept = parsed[:IDLE]
     else:
-        first = next(index for index, frame in enumerate(parsed) if not _is_machinery(frame))
+        first = next(index for index, frame in enumerate(parsed) if not is_machinery(frame))
         # what it waits in, how the project came to that, and one frame beyond: how the project was called
         inner = parsed[:first] if first <= 2 * INNER else [*parsed[:INNER], *parsed[first - INNER : first]]
         kept = inner + parsed[first : outermost + 2]
     return tuple(map(_show, kept)), len(parsed) - len(kept)
 
 
-def _outermost(frames: list[re.Match[str]]) -> int | None:
+def _outermost(frames: list[Frame]) -> int | None:
     """The index of the outermost frame that is the project's own, but for the script that started it all."""
-    end = len(frames)
-    while end and frames[end - 1]["name"] in ENTRANCES:
-        end -= 1
-    own = [index for index in range(end) if not _is_machinery(frames[index])]
+    own = [index for index in range(outermost_entrance(frames)) if not is_machinery(frames[index])]
     return own[-1] if own else None
 
 
-def _is_machinery(frame: re.Match[str]) -> bool:
-    file = frame["file"]
-    installed = "/site-packages/" in file or "/dist-packages/" in file
-    if file.startswith("<") or ("/lib/python" in file and not installed):
-        return True
-    return _short(file).split("/")[0].removesuffix(".py") in MACHINERY
-
-
 def _tells(frames: Iterable[str]) -> bool:
-    return any((found := FRAME.fullmatch(frame)) and not _is_machinery(found) for frame in frames)
+    return any((found := FRAME.fullmatch(frame)) and not is_machinery(found) for frame in frames)
 
 
-def _show(frame: re.Match[str]) -> str:
+def _show(frame: Frame) -> str:
     line = "" if frame["line"] in ("None", "0") or frame["line"].startswith("-") else f":{frame['line']}"
-    return f"{frame['name']} ({_short(frame['file'])}{line})"
-
-
-def _short(path: str) -> str:
-    """Without where it is installed, which tells about a machine and not about the hang."""
-    for marker in ("/site-packages/", "/dist-packages/"):
-        if marker in path:
-            return path.rsplit(marker, 1)[1]
-    if path.startswith("/"):
-        library = re.search(r"/lib/python\d[\d.]*/(.+)", path)
-        return library[1] if library else "/".join(path.split("/")[-2:])
-    return path
+    return f"{frame['name']} ({short(frame['file'])}{line})"
 
 
 def _thread(dump: Dump) -> str:

@@ -11,6 +11,7 @@ from bisect_celery.model import Dump
 
 DEADLINE = 10.0
 MAX_FRAMES = 60
+_INSTALLED = ("/site-packages/", "/dist-packages/")
 
 
 def binary() -> Path | None:
@@ -43,11 +44,17 @@ def parse_dump(text: str, parent: int) -> tuple[Dump, ...]:
 
 
 def _dump(thread: dict[str, Any], parent: int) -> Dump:
-    frames = [
-        f"{frame.get('name')} ({frame.get('short_filename') or frame.get('filename')}:{frame.get('line')})"
-        for frame in thread.get("frames") or ()
-    ]
+    frames = [f"{frame.get('name')} ({_file(frame)}:{frame.get('line')})" for frame in thread.get("frames") or ()]
     pid = int(thread.get("pid") or 0)
     return Dump(
         pid, "parent" if pid == parent else "child", tuple(frames[:MAX_FRAMES]), thread.get("thread_name") or ""
     )
+
+
+def _file(frame: dict[str, Any]) -> str:
+    """As short as py-spy tells it, but what is installed says so: a library must not be taken for the project."""
+    whole, short = str(frame.get("filename") or ""), frame.get("short_filename")
+    for marker in _INSTALLED:
+        if marker in whole:
+            return marker + whole.rsplit(marker, 1)[1]
+    return str(short or whole)
