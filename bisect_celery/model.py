@@ -259,7 +259,7 @@ class Message:
     unconsumed by an older revision (`Request.upgrade_from`).
     `checked` is what the user's own judge said of the value, "true", "false" or "raised" (None: it was not asked), with
     `said` its words. `canvas` counts the other tasks of its canvas (chain, group, chord) that come before it,
-    `canvas_over` those of them whose success was seen.
+    `canvas_over` those of them whose success was seen. `published`: when the sender had given it to the broker.
     """
 
     id: str
@@ -284,6 +284,7 @@ class Message:
     said: str | None = None
     canvas: int = 0
     canvas_over: int = 0
+    published: float | None = None
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class QueueCount:
-    """One queue at one moment, from the broker's live counts."""
+    """One queue at one moment, from the broker's live counts. `consumers` is None where nobody asked for them."""
 
     name: str
     ready: int
@@ -306,6 +307,7 @@ class QueueCount:
     exclusive: bool = False
     auto_delete: bool = False
     arguments: tuple[tuple[str, str], ...] = ()
+    consumers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -350,6 +352,10 @@ class Observation:
     and `log_must_not` match (None: nothing was asked). `memory` are the peaks of pool children's resident memory, in
     KiB (empty: not looked at, or not to be had); `children_replaced` those that a memory limit ended, as the log says.
     `faults` are what the scenario did to it; `unmet` says which step's expectation did not hold.
+    `counted_at`: when the broker was asked for `queues`. `heard`: which witnesses are known to work here, because the
+    worker was heard through them after it was ready ("event", "log"). `refused` counts messages that the worker's main
+    process says it threw away unread, `refusal` why (`Type: words`). `scheduled`: tasks of others that the worker says it
+    keeps for a later time (None: it was not asked, or gave no answer).
     """
 
     until: float
@@ -380,6 +386,11 @@ class Observation:
     children_replaced: int = 0
     faults: tuple[Fault, ...] = ()
     unmet: str | None = None
+    counted_at: float | None = None
+    heard: tuple[str, ...] = ()
+    refused: int = 0
+    refusal: str | None = None
+    scheduled: int | None = None
 
 
 class Kind(enum.StrEnum):
@@ -789,7 +800,7 @@ class Place(Protocol):
         """
         ...
 
-    def start_broker(self, cancel: Cancel) -> None:
+    def start_broker(self) -> None:
         """Bring a broker that was shut down up again, at the same address. Raises InfraError."""
         ...
 
