@@ -40,6 +40,10 @@ NAMES_CODE = frozenset(
         "UnboundLocalError",
     }
 )
+# A KeyError quotes a key. One that is written like a name (a setting, a variable, a field) is in the code, and another
+# one is another failure; any other is data. A name that is data after all is the same in every trial: one probe, one
+# set of arguments.
+_KEY = re.compile(r"['\"][^\W\d]{1,40}['\"]")
 
 
 def message_template(text: str | None, exception: str | None = None) -> str | None:
@@ -49,12 +53,14 @@ def message_template(text: str | None, exception: str | None = None) -> str | No
     """
     if text is None:
         return None
-    first = text.strip().splitlines()[0] if text.strip() else ""
-    if exception not in NAMES_CODE:
+    first = text.strip().splitlines()[0].strip() if text.strip() else ""
+    if exception == "KeyError":
+        first = _QUOTED.sub(lambda found: found[0] if _KEY.fullmatch(found[0]) else "<text>", first)
+    elif exception not in NAMES_CODE:
         first = _QUOTED.sub("<text>", first)
     for pattern, name in _VARIABLE:
         first = pattern.sub(name, first)
-    return first[:LONGEST_TEMPLATE]
+    return first[:LONGEST_TEMPLATE].strip()
 
 
 def canonical(text: str) -> str:

@@ -91,6 +91,32 @@ def test_the_table_of_templates(text: str) -> None:
     assert message_template(text) == TEMPLATES[text]
 
 
+KEYS = {
+    "'TARIFF'": "'TARIFF'",
+    "'delivery_days'": "'delivery_days'",
+    "'größe'": "'größe'",
+    "'order-17'": "<text>",
+    "'order_17'": "<text>",
+    "'Ada Archer'": "<text>",
+    "''": "<text>",
+    "17": "<n>",
+    "('TARIFF', 'order-17', 3)": "('TARIFF', <text>, <n>)",
+}
+
+
+@pytest.mark.parametrize("text", KEYS)
+def test_a_key_that_is_written_like_a_name_tells_failures_apart(text: str) -> None:
+    once = message_template(text, "KeyError")
+    assert once == KEYS[text]
+    assert message_template(once, "KeyError") == once
+
+
+@given(st.text(), st.sampled_from((None, "KeyError", "NameError")))
+def test_a_template_of_a_template_is_itself(text: str, exception: str | None) -> None:
+    once = message_template(text, exception)
+    assert message_template(once, exception) == once
+
+
 def test_no_text_has_no_template() -> None:
     assert message_template(None) is None
 
