@@ -23,7 +23,7 @@ from pathlib import Path
 from bisect_celery.core.atoms import Entry, touched
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Atom, Cancel, Revision, Tree, Verdict
-from bisect_celery.repo import bisect, ends, layout, revisions, worktree
+from bisect_celery.repo import bisect, ends, layout, merging, revisions, worktree
 from bisect_celery.repo.bisect import Answer, Found, OnStep
 from bisect_celery.repo.config import config_text
 from bisect_celery.repo.ends import Ends, Range
@@ -210,7 +210,20 @@ class PrivateRepository:
         Proven before they are returned: none of them make the parent's tree, all of them the culprit's;
         InfraError otherwise.
         """
-        return self._trees.atoms(parent.tree if parent else self._trees.empty(), culprit.tree)
+        return self.atoms_between(parent.tree if parent else self._trees.empty(), culprit.tree)
+
+    def atoms_between(self, old: str, new: str) -> tuple[Atom, ...]:
+        """The atoms that lead from one tree to another, as proven as those of a commit."""
+        return self._trees.atoms(old, new)
+
+    def merged(self, merge: Revision) -> str | None:
+        """The tree that merging a commit's two parents gives without anybody's help; None where it needs help."""
+        if len(merge.parents) != 2:
+            return None
+        bases = self._git.lines("merge-base", "--all", *merge.parents)
+        if len(bases) != 1:
+            return None  # histories that crossed: git itself first merges the bases
+        return merging.merged(self._trees, *(self.revision(sha).tree for sha in (*bases, *merge.parents)))
 
     def material(self, base: str, atoms: Sequence[Atom]) -> tuple[dict[str, Entry], dict[str, bytes]]:
         """What composing `atoms` in memory takes: the entries of the paths they touch, and all blobs by id."""

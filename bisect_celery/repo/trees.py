@@ -126,9 +126,9 @@ class Trees:
             spliced = [core.splice(contents[target.sha], target.edits) for target in edited.values()]
         except core.Mismatch as error:
             raise InfraError(f"Atoms do not fit the tree {base[:10]}: {error}") from error
-        shas = dict(zip(edited, self._written(spliced), strict=True))
+        shas = dict(zip(edited, self.written(spliced), strict=True))
         files = {path: core.Entry(one.mode, shas.get(path, one.sha)) if one else None for path, one in targets.items()}
-        return self._with(base, files)
+        return self.having(base, files)
 
     def _changes(self, old: str, new: str) -> list[core.PathChange]:
         tokens = iter(self.git.tokens("diff-tree", "-r", "-z", "--raw", "--no-abbrev", *_DIFF, *_RENAMES, old, new))
@@ -158,7 +158,7 @@ class Trees:
         # Blobs have no path, so no attribute can hide a change; --text takes care of what applies to all paths.
         return core.parse_hunks(self.git.run("diff", *_DIFF, "--text", "-U0", old, new).out)
 
-    def _written(self, contents: Sequence[bytes]) -> list[str]:
+    def written(self, contents: Sequence[bytes]) -> list[str]:
         """The blobs with these contents, written to our store by one process."""
         if not contents:
             return []
@@ -169,7 +169,7 @@ class Trees:
             names = "".join(f"{near}/{number}\n" for number in range(len(contents)))
             return self.writer.lines("hash-object", "-w", "--no-filters", "--stdin-paths", input=raw(names))
 
-    def _with(self, base: str, files: Mapping[str, core.Entry | None]) -> str:
+    def having(self, base: str, files: Mapping[str, core.Entry | None]) -> str:
         """`base` with these paths set or removed. Removals first: of paths that exclude each other git drops one."""
         nothing = "0" * len(base)
         removed = [f"0 {nothing}\t{path}\0" for path, entry in files.items() if entry is None]
