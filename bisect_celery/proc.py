@@ -214,6 +214,12 @@ class Process:
             with contextlib.suppress(BrokenPipeError, ValueError):
                 self._popen.stdin.close()
 
+    def ask_to_end(self) -> None:
+        """SIGTERM to the program itself, which may tell its children; nothing when it has ended."""
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
     def stop(self, grace: float = 0.0) -> None:
         """End the whole process group: SIGTERM and `grace` seconds first if asked for, then SIGKILL."""
         if grace > 0 and self.alive():

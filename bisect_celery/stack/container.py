@@ -12,6 +12,7 @@ import itertools
 import re
 import secrets
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,11 +35,12 @@ from bisect_celery.stack import compose, pyspy
 from bisect_celery.stack.compose import Composition
 from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
-from bisect_celery.stack.container_files import archive_of, tree_archive
+from bisect_celery.stack.container_files import archive_of, moved, tree_archive
 from bisect_celery.stack.container_program import ContainerRunning, Watch
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
 from bisect_celery.stack.container_slots import Slots
 from bisect_celery.stack.management import Management
+from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
 ANSWER_DEADLINE = 2.0
@@ -133,6 +135,7 @@ class ContainerStack:
         self._broker: ContainerBroker | None = None
         self._runner: ContainerRunner | None = None
         self._slots: Slots | None = None
+        self._sharing = Sharing()
         self.images: tuple[tuple[str, str], ...] = ()
         self.facts = self._describe()
 
@@ -235,8 +238,22 @@ class ContainerStack:
 
     @contextlib.contextmanager
     def place(
-        self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
+        self,
+        name: str,
+        layout: Path,
+        environment: Environment,
+        artifacts: Path,
+        cancel: Cancel,
+        *,
+        alone: bool = False,
     ) -> Iterator[ContainerPlace]:
+        with self._sharing.taken(alone, cancel), self._made(name, layout, artifacts, cancel, alone) as place:
+            yield place
+
+    @contextlib.contextmanager
+    def _made(
+        self, name: str, layout: Path, artifacts: Path, cancel: Cancel, alone: bool
+    ) -> Iterator[ContainerPlace]:  # fmt: skip
         broker, slots = self._broker, self._slots
         if broker is None or slots is None or not broker.alive():
             raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
@@ -253,7 +270,7 @@ class ContainerStack:
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
             room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
-            place = ContainerPlace(engine, room, layout, artifacts, credentials, broker, management)
+            place = ContainerPlace(engine, room, layout, artifacts, credentials, broker, management, alone)
             leaving.callback(place.stop)
             place.fill()
             yield place
@@ -293,7 +310,10 @@ class ContainerPlace:
         credentials: Credentials,
         broker: ContainerBroker,
         management: Management,
+        alone: bool,
     ) -> None:
+        self._broker, self._alone, self._down = broker, alone, False
+        self._restored: Path | None = None
         self.vhost = credentials.vhost
         self.broker_url = _url(credentials, broker.inside_host, broker.inside_port)
         self.harness_url = _url(credentials, broker.amqp_host, broker.amqp_port)
@@ -359,6 +379,9 @@ class ContainerPlace:
         guests = {f"guest/{path.name}": path.read_bytes() for path in GUEST.glob("*.py")}
         with tree_archive({"checkout": self._layout}, {"work": None, "guest": None, **guests}, self._room.spool) as tar:
             self._engine.put(container, TRIAL, tar)
+        if self._restored is not None:
+            with self._restored.open("rb") as archive:
+                self._engine.put(container, WORK, archive)
 
     def script(self, name: str, text: str) -> str:
         container = self._programs[0].container
@@ -370,6 +393,32 @@ class ContainerPlace:
 
     def healthy(self) -> bool:
         return self._management.healthy()
+
+    def stop_broker(self) -> None:
+        if not self._alone:
+            raise InfraError("A broker that others use cannot be shut down.")
+        self._down = True
+        self._broker.shut_down()
+
+    def start_broker(self) -> None:
+        self._broker.bring_up()
+        self._down = False
+
+    def save(self, archive: Path) -> None:
+        with tempfile.TemporaryFile(dir=self._room.spool) as file:
+            self._engine.fetch(self._programs[0].container, WORK, file)
+            file.seek(0)
+            moved(file, archive, WORK.rpartition("/")[2])
+
+    def restore(self, archive: Path) -> None:
+        """With the first program: it takes a container to reach the volume."""
+        self._restored = archive
+
+    def definitions(self) -> bytes:
+        return self._management.definitions(self.vhost)
+
+    def define(self, definitions: bytes) -> None:
+        self._management.define(self.vhost, definitions)
 
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         """By py-spy in a container that shares the worker's processes and alone may look into them (DESIGN 16)."""
@@ -409,6 +458,8 @@ class ContainerPlace:
         with self._lock, contextlib.ExitStack() as stops:
             stops.callback(shutil.rmtree, self._private, ignore_errors=True)
             stops.callback(self._engine.remove_volume, self._volume)
+            if self._down:
+                stops.callback(self.start_broker)
             for running in self._programs:
                 stops.callback(running.stop)
 

@@ -117,6 +117,23 @@ class ContainerBroker:
             state = engine.state(self._container)
         return state is not None and state.running
 
+    def shut_down(self) -> None:
+        """The application, not its container: published ports and addresses stay what they are."""
+        self._control("stop_app")
+
+    def bring_up(self) -> None:
+        self._control("start_app")
+
+    def _control(self, command: str) -> None:
+        if self._container is None:
+            raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
+        with self._engine.fresh() as engine:
+            code, said = engine.run_inside(self._container, ("rabbitmqctl", command))
+        if code != 0:
+            raise InfraError(
+                f"`rabbitmqctl {command}` in the broker's container ended with status {code}: {said[-300:]}"
+            )
+
     def stop(self) -> None:
         container, self._container = self._container, None
         if container is not None:

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import docker
@@ -288,6 +288,20 @@ class Engine:
         with told("put files into a container"):
             self.api.put_archive(container, folder, archive)
 
+    def fetch(self, container: str, path: str, file: IO[bytes]) -> None:
+        """Write a tar archive of what is at `path` in a container, running or not, into an open file."""
+        with told(f"read {path}"):
+            stream, _ = self.api.get_archive(container, path)
+            for chunk in stream:
+                file.write(chunk)
+
+    def run_inside(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
+        """Run a command in a running container to its end: its status, and what it wrote."""
+        with told(f"run {argv[0]} in a container"):
+            created = self.api.exec_create(container, list(argv))
+            out: bytes = self.api.exec_start(created["Id"])
+            return int(self.api.exec_inspect(created["Id"])["ExitCode"]), out.decode("utf-8", "replace")
+
     def get(self, container: str, path: str) -> bytes | None:
         """The content of a file in a container, running or not; None when there is no such file."""
         for _ in range(8):  # as many symbolic links as we follow
@@ -360,10 +374,10 @@ class Engine:
             return ""
         return raw.decode("utf-8", "replace").rstrip()
 
-    def kill(self, container: str) -> None:
-        """SIGKILL; nothing when it does not run or is not there."""
+    def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        """A signal to its first program; nothing when it does not run or is not there."""
         with told("kill a container"), gone_is_fine():
-            self.api.kill(container)
+            self.api.kill(container, signal)
 
     def remove(self, container: str) -> None:
         """Kill and remove a container with its anonymous volumes; nothing when it is not there."""

@@ -53,6 +53,18 @@ def tree_archive(
         yield file
 
 
+def moved(source: IO[bytes], target: Path, folder: str) -> None:
+    """Copy an archive whose members stand below `folder` into one at `target` where they stand at the top."""
+    with tarfile.open(fileobj=source) as found, tarfile.open(target, "w") as archive:
+        for member in found:
+            name = member.name.removeprefix(folder).lstrip("/")
+            if name:
+                if member.islnk():
+                    member.linkname = member.linkname.removeprefix(folder).lstrip("/")
+                member.name = name
+                archive.addfile(member, found.extractfile(member) if member.isfile() else None)
+
+
 def _add(archive: tarfile.TarFile, files: Mapping[str, bytes | None], uid: int, mode: int) -> None:
     for path, content in files.items():
         member = tarfile.TarInfo(path)

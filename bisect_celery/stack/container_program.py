@@ -138,6 +138,12 @@ class ContainerRunning:
         if self._watch.trouble is not None and not self._stopped:
             raise self._watch.trouble
 
+    def ask_to_end(self) -> None:
+        """SIGTERM to the container's init, which hands it on to the program alone."""
+        if not self._watch.ended.is_set():
+            with self._engine.fresh() as engine:
+                engine.kill(self.container, "SIGTERM")
+
     def stop(self) -> None:
         """Kill everything in its container and remove that. Idempotent."""
         with self._stopping:

@@ -14,6 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bisect_celery.errors import HeldBack, InfraError
@@ -97,10 +98,21 @@ class Management:
             raise InfraError("The broker's management API gave no list of queues.", _HINT)
         return sorted((_counted(queue) for queue in found), key=lambda queue: queue.name)
 
+    def definitions(self, vhost: str) -> bytes:
+        """What of a virtual host outlives whoever declared it, as JSON: exchanges, queues, bindings, with arguments."""
+        found = self._call("GET", f"/api/definitions/{_quoted(vhost)}")
+        if not isinstance(found, dict):
+            raise InfraError("The broker's management API gave no definitions.", _HINT)
+        return json.dumps(_lasting(found)).encode()
+
+    def define(self, vhost: str, definitions: bytes) -> None:
+        """Declare in a virtual host what `definitions` told of another one."""
+        self._call("POST", f"/api/definitions/{_quoted(vhost)}", json.loads(definitions))
+
     # --- how it is asked
 
     def _call(
-        self, method: str, path: str, content: Mapping[str, str] | None = None, allowed: tuple[int, ...] = ()
+        self, method: str, path: str, content: Mapping[str, Any] | None = None, allowed: tuple[int, ...] = ()
     ) -> object:
         status, body = self._answered(method, path, content)
         if not 200 <= status < 300 and status not in allowed:
@@ -111,7 +123,7 @@ class Management:
         except ValueError as error:
             raise InfraError(f"The broker's management API did not answer {path} with JSON.", _HINT) from error
 
-    def _answered(self, method: str, path: str, content: Mapping[str, str] | None) -> tuple[int, bytes]:
+    def _answered(self, method: str, path: str, content: Mapping[str, Any] | None) -> tuple[int, bytes]:
         """Status and body. A connection that was kept alive may have been closed meanwhile: then once more."""
         end = time.monotonic() + self._deadline
         kept = self._connection is not None
@@ -129,7 +141,7 @@ class Management:
             why = str(error) or type(error).__name__
             raise InfraError(f"The broker's management API at {host}:{port} does not answer: {why}.", _HINT) from error
 
-    def _exchange(self, method: str, path: str, content: Mapping[str, str] | None, end: float) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, content: Mapping[str, Any] | None, end: float) -> tuple[int, bytes]:
         connection = self._connected(end)
         headers = {"Authorization": self._authorization, "Accept": "application/json"}
         body = None
@@ -160,6 +172,22 @@ class Management:
             raise TimeoutError(f"no answer within {self._deadline:g} s")
         if connection.sock is not None:
             connection.sock.settimeout(left)
+
+
+def _lasting(definitions: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Of a virtual host's definitions what stays when its clients have gone: nothing that deletes itself."""
+    kept = {
+        kind: [one for one in definitions.get(kind) or () if not one.get("auto_delete")]
+        for kind in ("exchanges", "queues")
+    }
+    names = {kind: {one.get("name") for one in found} for kind, found in kept.items()}
+    bindings = [
+        one
+        for one in definitions.get("bindings") or ()
+        if one.get("destination") in names[f"{one.get('destination_type')}s"]
+        and (one.get("source") in names["exchanges"] or str(one.get("source")).startswith("amq."))
+    ]
+    return {**kept, "bindings": bindings}
 
 
 def _quoted(name: str) -> str:

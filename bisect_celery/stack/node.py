@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from bisect_celery import proc
-from bisect_celery.errors import InfraError
+from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import Cancel
 from bisect_celery.stack.management import Management
 
 ADMIN = "bisect-celery"
 LOOPBACK = "127.0.0.1"
 EMBEDDED_START_DEADLINE = 15.0
+NO_RESTART = "The embedded broker cannot be restarted: it keeps nothing on a disk."
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -47,6 +48,14 @@ class BrokerNode(Protocol):
         ...
 
     def alive(self) -> bool: ...
+
+    def shut_down(self) -> None:
+        """End the broker in order; what is durable stays. Raises InfraError, UserError where it cannot be."""
+        ...
+
+    def bring_up(self) -> None:
+        """After `shut_down`: the same broker at the same address. Returns when it serves; raises InfraError."""
+        ...
 
 
 class EmbeddedNode:
@@ -102,6 +111,12 @@ class EmbeddedNode:
         self.amqp_port = int(where["amqp_port"])
         self.management_url = f"http://{LOOPBACK}:{where['management_port']}"
         self.version = asked_version(self)
+
+    def shut_down(self) -> None:
+        raise UserError(NO_RESTART, "`--broker rabbitmq`, or a scenario without `restart-broker`.")
+
+    def bring_up(self) -> None:
+        self.shut_down()
 
     def stop(self) -> None:
         if self._process is not None:

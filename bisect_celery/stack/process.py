@@ -29,6 +29,8 @@ from bisect_celery.model import (
 from bisect_celery.stack import pyspy
 from bisect_celery.stack.management import Management
 from bisect_celery.stack.rabbitmq import BrokerNode
+from bisect_celery.stack.sharing import Sharing
+from bisect_celery.stack.work_files import pack, unpack
 
 MAX_DUMPED = 16
 # Every program of a place carries the place's own mark under this name: it is found wherever it went.
@@ -45,6 +47,7 @@ class ProcessStack:
         self._node = node
         self._folder = folder
         self._why = why
+        self._sharing = Sharing()
         self.facts = self._describe()
 
     def _describe(self) -> StackFacts:
@@ -67,8 +70,22 @@ class ProcessStack:
 
     @contextlib.contextmanager
     def place(
-        self, name: str, layout: Path, environment: Environment, artifacts: Path, cancel: Cancel
+        self,
+        name: str,
+        layout: Path,
+        environment: Environment,
+        artifacts: Path,
+        cancel: Cancel,
+        *,
+        alone: bool = False,
     ) -> Iterator[ProcessPlace]:
+        with self._sharing.taken(alone, cancel), self._made(name, layout, artifacts, cancel, alone) as place:
+            yield place
+
+    @contextlib.contextmanager
+    def _made(
+        self, name: str, layout: Path, artifacts: Path, cancel: Cancel, alone: bool
+    ) -> Iterator[ProcessPlace]:  # fmt: skip
         if not self._node.alive():
             raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
         folder = self._folder / name
@@ -76,7 +93,7 @@ class ProcessStack:
         management = self._management()
         management.await_health(cancel)
         credentials = management.create_namespace(f"bisect-celery-{name}")
-        place = ProcessPlace(folder, layout, artifacts, credentials, self._node, management)
+        place = ProcessPlace(folder, layout, artifacts, credentials, self._node, management, alone)
         try:
             yield place
         finally:
@@ -100,7 +117,9 @@ class ProcessPlace:
         credentials: Credentials,
         node: BrokerNode,
         management: Management,
+        alone: bool,
     ) -> None:
+        self._node, self._alone, self._down = node, alone, False
         self.checkout = str(layout)
         self.work_dir = str(folder / "work")
         self.guest = str(folder / "guest")
@@ -136,6 +155,28 @@ class ProcessPlace:
     def healthy(self) -> bool:
         return self._management.healthy()
 
+    def stop_broker(self) -> None:
+        if not self._alone:
+            raise InfraError("A broker that others use cannot be shut down.")
+        self._down = True
+        self._node.shut_down()
+
+    def start_broker(self) -> None:
+        self._node.bring_up()
+        self._down = False
+
+    def save(self, archive: Path) -> None:
+        pack(Path(self.work_dir), archive)
+
+    def restore(self, archive: Path) -> None:
+        unpack(archive, Path(self.work_dir))
+
+    def definitions(self) -> bytes:
+        return self._management.definitions(self.vhost)
+
+    def define(self, definitions: bytes) -> None:
+        self._management.define(self.vhost, definitions)
+
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         program = pyspy.binary()
         if program is None or not isinstance(worker, ProcessRunning) or not worker.alive():
@@ -157,6 +198,8 @@ class ProcessPlace:
         for running in reversed(self._programs):
             running.stop()
         proc.kill_marked(MARK, self._mark)
+        if self._down:
+            self.start_broker()
 
 
 class ProcessRunning:
@@ -180,6 +223,9 @@ class ProcessRunning:
 
     def exit_code(self) -> int | None:
         return self._process.exit_code()
+
+    def ask_to_end(self) -> None:
+        self._process.ask_to_end()
 
     def stop(self) -> None:
         self._process.stop()

@@ -3,6 +3,7 @@
 GET  /api/overview                         PUT, DELETE /api/vhosts/<vhost>
 GET  /api/health/checks/alarms             PUT, DELETE /api/users/<user>            {"password", "tags"}
 GET  /api/queues/<vhost>                   PUT         /api/permissions/<vhost>/<user>
+GET, POST /api/definitions/<vhost>
 
 Counts are live. Only administrators may ask, by basic authentication.
 """
@@ -17,15 +18,17 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
+from bisect_celery.stack.embedded import definitions
 from bisect_celery.stack.embedded.broker import Broker
+from bisect_celery.stack.embedded.faults import Fault
 from bisect_celery.stack.embedded.handshake import WIRE_VERSION
 from bisect_celery.stack.embedded.queues import Queue
 from bisect_celery.stack.embedded.vhost import VirtualHost
 
 PRODUCT = "bisect-celery emulated broker"
 # Raised with every change of what the emulation does: verdicts of an older one must not be reused (DESIGN 18).
-EMULATION = 1
-LARGEST_BODY = 1 << 16
+EMULATION = 2
+LARGEST_BODY = 1 << 20
 IDLE_SECONDS = 300.0
 _REASONS = {200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
             405: "Method Not Allowed", 413: "Content Too Large", 501: "Not Implemented",
@@ -108,6 +111,8 @@ class ManagementServer:
                 actions = {"GET": self._alarms}
             case ("api", "queues", vhost):
                 actions = {"GET": lambda: self._queues(vhost)}
+            case ("api", "definitions", vhost):
+                actions = {"GET": lambda: self._definitions(vhost), "POST": lambda: self._define(vhost, request)}
             case ("api", "vhosts", vhost):
                 actions = {"PUT": lambda: self._put_vhost(vhost), "DELETE": lambda: self._delete_vhost(vhost)}
             case ("api", "users", user):
@@ -135,6 +140,20 @@ class ManagementServer:
         if vhost is None:
             return Answer(404, {"error": "Object Not Found", "reason": "Not Found"})
         return Answer(200, [described(queue, vhost) for queue in vhost.queues.values()])
+
+    def _definitions(self, name: str) -> Answer:
+        vhost = self._hub.broker.vhosts.get(name)
+        return _absent() if vhost is None else Answer(200, definitions.exported(vhost))
+
+    def _define(self, name: str, request: Request) -> Answer:
+        vhost = self._hub.broker.vhosts.get(name)
+        if vhost is None:
+            return _absent()
+        try:
+            definitions.imported(vhost, _json_object(request.body))
+        except Fault as refused:
+            return Answer(400, {"error": "bad_request", "reason": str(refused)})
+        return Answer(204)
 
     def _put_vhost(self, name: str) -> Answer:
         existed = name in self._hub.broker.vhosts
@@ -182,8 +201,12 @@ def described(queue: Queue, vhost: VirtualHost) -> dict[str, object]:
     }
 
 
+def _absent() -> Answer:
+    return Answer(404, {"error": "Object Not Found", "reason": "Not Found"})
+
+
 def _deleted(existed: bool) -> Answer:
-    return Answer(204) if existed else Answer(404, {"error": "Object Not Found", "reason": "Not Found"})
+    return Answer(204) if existed else _absent()
 
 
 def _json_object(body: bytes) -> dict[str, object]:
