@@ -9,11 +9,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from bisect_celery.core.frames import parent_waits_in, tasks_wait_in
 from bisect_celery.core.texts import canonical, message_template
-from bisect_celery.model import Failure, Judgement, Kind, Match, Message, Observation, Probe, Stage, Symptom, Verdict
+from bisect_celery.model import (
+    Failure,
+    Judgement,
+    Kind,
+    Match,
+    Message,
+    Observation,
+    Probe,
+    Stage,
+    Symptom,
+    Verdict,
+)
 
 T = TypeVar("T")
 
@@ -38,10 +50,23 @@ class Signature:
 class Standard:
     """What a trial must show beyond completion, as far as the user declared it and the good end measured it.
 
-    `expect` is the JSON text of the value every task must return (None: any).
+    `expect` is the JSON text of the value every task must return (None: any), `check` the expression about it that
+    must hold, `script` the name of the probe file that may judge it; `log_must` and `log_must_not` are patterns of the
+    worker's log.
+    `left`: messages of others, a probe, that the good end leaves where nobody consumes (None: not measured).
     """
 
     expect: str | None = None
+    check: str | None = None
+    script: str | None = None
+    log_must: str | None = None
+    log_must_not: str | None = None
+    left: float | None = None
+
+    @property
+    def judge(self) -> str:
+        """What the user's own judge is called."""
+        return " and ".join(filter(None, (self.check, self.script)))
 
 
 ANY = Standard()
@@ -49,7 +74,14 @@ ANY = Standard()
 
 def standard_of(probe: Probe) -> Standard:
     """What the user declared; nothing is measured yet."""
-    return Standard(expect=probe.expect)
+    script = probe.script.name if probe.script else None
+    return Standard(
+        expect=probe.expect,
+        check=probe.check,
+        script=script,
+        log_must=probe.log_must,
+        log_must_not=probe.log_must_not,
+    )
 
 
 # --- symptom -----------------------------------------------------------------------------------------
@@ -59,8 +91,23 @@ def symptom(seen: Observation, standard: Standard = ANY) -> Seen:
     """What the facts look like, held to a standard."""
     for rule in _RULES:
         if (found := rule(seen, standard)) is not None:
-            return found
+            return _placed(found, seen)
     return _seen(Kind.UNKNOWN, "the facts fit no rule")
+
+
+# What hangs, hangs somewhere: in a process that holds a task, or in the main process that should have passed it on.
+_HANGS = frozenset({Kind.STUCK_IN_TASK, Kind.EXECUTED_NOT_ACKED, Kind.SLOT_LOST})
+
+
+def _placed(found: Seen, seen: Observation) -> Seen:
+    """With what it waits in, where dumps tell. Never more than a further name of what is already known (DESIGN 16)."""
+    if found.symptom.kind in _HANGS:
+        where = tasks_wait_in(seen.dumps)
+    elif found.symptom.kind is Kind.NEVER_RECEIVED:
+        where = parent_waits_in(seen.dumps)
+    else:
+        where = None
+    return found if where is None else replace(found, symptom=replace(found.symptom, where=where))
 
 
 _Rule = Callable[[Observation, Standard], Seen | None]
@@ -145,7 +192,56 @@ def _redelivered(seen: Observation, _: Standard) -> Seen | None:
     again = [message for message in seen.messages if message.starts > 1]
     if not again:
         return None
-    return _seen(Kind.REDELIVERED, f"{len(again)} of {len(seen.messages)} tasks were run more than once")
+    rule = f"{len(again)} of {len(seen.messages)} tasks were run more than once"
+    if seen.children_lost:  # who dies with a task that is not acknowledged gives it back: that is why it ran again
+        rule = f"{rule}, and {seen.children_lost} pool processes died"
+        return _seen(Kind.REDELIVERED, rule, None, "pool processes died")
+    return _seen(Kind.REDELIVERED, rule)
+
+
+def _refused(seen: Observation, _: Standard) -> Seen | None:
+    """The worker's main process says that it threw messages away unread: nothing else will ever be told of them."""
+    unseen = [message for message in seen.messages if message.state is None and message.received is None]
+    if not seen.refused or len(unseen) <= sum(_counts(seen)):
+        return None
+    exception, template = _refusal(seen.refusal or "")
+    rule = f"the worker refused {seen.refused} messages without reading them ({exception or 'no reason given'})"
+    return _seen(Kind.TASK_FAILED, rule, exception, f"refused by the worker: {template}")
+
+
+def _refusal(words: str) -> tuple[str | None, str | None]:
+    """(exception, template) of `Type: words`."""
+    exception, colon, rest = words.partition(": ")
+    if not colon or not exception.isidentifier():
+        return None, message_template(words)
+    return exception, message_template(rest, exception)
+
+
+def _forbidden_line(seen: Observation, standard: Standard) -> Seen | None:
+    """The user has said what a failure looks like, so nothing that comes with it speaks louder."""
+    if not seen.log_forbidden or standard.log_must_not is None:
+        return None
+    rule = f"the worker's log has {seen.log_forbidden} lines that must not be there"
+    return _seen(Kind.LOG_LINE, rule, None, f"must not: {standard.log_must_not}")
+
+
+def _disapproved(seen: Observation, standard: Standard) -> Seen | None:
+    """What the user's own judge said of values: that they are wrong, or by what it was broken."""
+    wrong = [message for message in seen.messages if message.checked in ("false", "raised")]
+    if not wrong:
+        return None
+    exception, template = _most_frequent(Counter(_disapproval(message, standard) for message in wrong))
+    why = f"raised {exception}" if exception else "was not satisfied"
+    rule = f"{len(wrong)} of {len(seen.messages)} tasks returned a value with which `{standard.judge}` {why}"
+    return _seen(Kind.WRONG_RESULT, rule, exception, template)
+
+
+def _disapproval(message: Message, standard: Standard) -> tuple[str | None, str | None]:
+    """(the exception that it raised, what it said or is called)."""
+    if message.checked == "raised":
+        exception, _, words = (message.said or "").partition(": ")
+        return exception or None, f"{standard.judge}: {message_template(words, exception) or ''}"
+    return None, message_template(message.said) or standard.judge
 
 
 def _wrong(seen: Observation, standard: Standard) -> Seen | None:
@@ -164,12 +260,18 @@ def _wrong(seen: Observation, standard: Standard) -> Seen | None:
 def _all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
     if not seen.messages or any(message.state != "SUCCESS" for message in seen.messages):
         return None
-    return _left_behind(seen) or _without_result(seen, standard) or _unproven(seen) or _completed(seen)
+    return (
+        _left_behind(seen, standard)
+        or _without_result(seen, standard)
+        or _unproven(seen)
+        or _without_line(seen, standard)
+        or _completed(seen)
+    )
 
 
-def _left_behind(seen: Observation) -> Seen | None:
+def _left_behind(seen: Observation, standard: Standard) -> Seen | None:
     """What is left when every task of ours has succeeded: slots, messages, dead processes."""
-    ready, unacked = _counts(seen)
+    unacked = _counts(seen)[1]
     if seen.held_others and seen.held == seen.held_others:
         rule = f"every task succeeded, and {seen.held_others} others that they or the project sent never ended"
         return _seen(Kind.STUCK_IN_TASK, rule, None, "another task")
@@ -178,18 +280,68 @@ def _left_behind(seen: Observation) -> Seen | None:
         return _seen(Kind.EXECUTED_NOT_ACKED, f"every task succeeded, {unacked} were never acknowledged")
     if seen.held:
         return _seen(Kind.SLOT_LOST, f"every task succeeded, and the worker still counts {seen.held} slots as busy")
-    if ready or unacked:
-        rule = f"every task succeeded, and {ready + unacked} messages are left that nobody of ours sent"
-        return _seen(Kind.UNKNOWN, rule)
+    if missing := _ends_not_told(seen):
+        rule = f"every task succeeded, and the main process told the end of all but {missing}, of later ones too"
+        return _seen(Kind.SLOT_LOST, rule)
+    if (left := _left_over(seen, standard)) is not None:
+        return left
     if seen.children_lost:
         rule = f"every task succeeded, and {seen.children_lost} pool processes died"
         return _seen(Kind.WORKER_DIED, rule, None, "pool processes")
     return None
 
 
+def _ends_not_told(seen: Observation) -> int:
+    """Of how many tasks that succeeded the main process was never told, though it told of some that ended later.
+
+    For a worker that cannot be asked. The end of a task comes to the main process from the pool process that ran it,
+    and goes out as an event at once and in order; only of pool processes is that known (a pool of threads drops some).
+    """
+    if seen.held is not None or seen.ended != "quiet":
+        return 0
+    told = [message.finished or 0.0 for message in seen.messages if "event" in message.sources]
+    silent = [message for message in seen.messages if "event" not in message.sources]
+    by_processes = all("Worker-" in (message.process or "") for message in silent)
+    latest = max(told, default=0.0)
+    before = [message for message in silent if message.finished is not None and message.finished < latest]
+    return len(before) if by_processes else 0
+
+
+def _left_over(seen: Observation, standard: Standard) -> Seen | None:
+    """Messages of others that are still there. Those that wait for their time, as the worker says, are no trouble; of
+    those that wait where nobody consumes, only as many as the good end leaves are none."""
+    ready, unacked = _counts(seen)
+    idle = idle_messages(seen)
+    if ready > idle or unacked > (seen.scheduled or 0):
+        rule = f"every task succeeded, and {ready + unacked} messages are left that nobody of ours sent"
+        return _seen(Kind.UNKNOWN, rule)
+    if idle and standard.left is None:
+        rule = f"every task succeeded, and {idle} messages of others wait where nobody consumes; only a good end tells"
+        return _seen(Kind.UNKNOWN, f"{rule} whether that is usual")
+    if idle > (standard.left or 0.0) * len(seen.messages):
+        rule = f"every task succeeded, and {idle} messages of others wait where no consumer stands, more than is usual"
+        return _seen(Kind.NEVER_RECEIVED, rule, None, "another task")
+    return None
+
+
+def idle_messages(seen: Observation) -> int:
+    """How many messages wait in queues on which no consumer stands."""
+    return sum(queue.ready for queue in seen.queues if queue.consumers == 0)
+
+
+def measured(standard: Standard, good: Observation) -> Standard:
+    """What the good end itself shows to be usual here: messages that it leaves where nobody consumes, a probe."""
+    return replace(standard, left=idle_messages(good) / len(good.messages) if good.messages else None)
+
+
 def _without_result(seen: Observation, standard: Standard) -> Seen | None:
     if standard.expect is not None and any(message.value is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "every task succeeded, and a result never came back")
+    unseen = sum(message.checked is None for message in seen.messages)
+    if unseen and (standard.check is not None or unseen < len(seen.messages)):  # a probe file need not judge
+        return _seen(
+            Kind.RESULT_LOST, f"every task succeeded, and `{standard.judge}` never saw {unseen} of the results"
+        )
     if seen.worker.ignore_result is False and any(message.stored is None for message in seen.messages):
         return _seen(Kind.RESULT_LOST, "the worker reports success, and the result backend never told")
     return None
@@ -201,6 +353,16 @@ def _unproven(seen: Observation) -> Seen | None:
     if seen.held is None and not all_returned(seen):
         return _seen(Kind.UNKNOWN, "every task succeeded, but the pool's slots were not proven free")
     return None
+
+
+def _without_line(seen: Observation, standard: Standard) -> Seen | None:
+    """Only when all else completed does a line that is missing mean something, and the log had time to catch up."""
+    if standard.log_must is None or seen.log_required:
+        return None
+    if seen.log_required is None:
+        return _seen(Kind.UNKNOWN, "every task succeeded, but the log was not read for the line that must be there")
+    rule = "every task succeeded, and the line that must be in the worker's log never came"
+    return _seen(Kind.LOG_LINE, rule, None, f"must: {standard.log_must}")
 
 
 def _completed(seen: Observation) -> Seen:
@@ -271,10 +433,8 @@ def _begun(seen: Observation, open_: list[Message]) -> Seen | None:
 def _never_begun(seen: Observation, open_: list[Message]) -> Seen:
     ready, unacked = _counts(seen)
     succeeded = len(seen.messages) - len(open_)
-    if not succeeded and (ready or unacked):
-        taken = "received" if unacked else None  # the worker took them, or nobody did: two failures
-        rule = f"none of {len(seen.messages)} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
-        return _seen(Kind.NEVER_RECEIVED, rule, None, taken)
+    if not succeeded:
+        return _none_begun(seen, ready, unacked)
     if succeeded and _slots_held(seen):
         if seen.worker.acks_late:
             return _seen(Kind.EXECUTED_NOT_ACKED, f"{succeeded} tasks succeeded and were never acknowledged")
@@ -282,7 +442,58 @@ def _never_begun(seen: Observation, open_: list[Message]) -> Seen:
     if succeeded and ready and not unacked:
         rule = f"{succeeded} tasks succeeded, and then nobody took the {ready} that wait in the queue"
         return _seen(Kind.NEVER_RECEIVED, rule, None, "any more")
+    if unacked and seen.held == 0 and any(message.received is not None for message in open_):
+        rule = f"{succeeded} tasks succeeded; the worker runs nothing, and holds {unacked} that it received"
+        return _seen(Kind.NEVER_RECEIVED, rule, None, "held back")
+    return _no_witness(seen, open_)
+
+
+def _no_witness(seen: Observation, open_: list[Message]) -> Seen:
     return _seen(Kind.UNKNOWN, f"no witness told how {len(open_)} of {len(seen.messages)} tasks ended")
+
+
+def _none_begun(seen: Observation, ready: int, unacked: int) -> Seen:
+    """How far the messages came is what tells these failures apart; each has the broker's or the worker's own word."""
+    count = len(seen.messages)
+    if ready or unacked:
+        waiting = f"none of {count} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
+        return _seen(Kind.NEVER_RECEIVED, f"{waiting}{_HOW_FAR[how_far := _how_far(seen, unacked)]}", None, how_far)
+    if _vanished(seen):
+        rule = f"{count} tasks were published, no queue holds any, and a worker that tells what it receives got none"
+        return _seen(Kind.NEVER_RECEIVED, rule, None, "vanished")
+    return _no_witness(seen, list(seen.messages))
+
+
+_HOW_FAR: dict[str | None, str] = {
+    "received": ", which received them and began none",
+    "delivered": ", whose main process never said that it received any",
+    "no consumer": ", where no consumer stands",
+    "not taken": ", where a consumer stands",
+    None: "",
+}
+
+
+def _how_far(seen: Observation, unacked: int) -> str | None:
+    if unacked:
+        return "received" if any(message.received is not None for message in seen.messages) else "delivered"
+    standing = [queue.consumers for queue in seen.queues if queue.ready]
+    if any(consumers is None for consumers in standing):
+        return None
+    return "not taken" if any(standing) else "no consumer"
+
+
+def _vanished(seen: Observation) -> bool:
+    """Whether all messages are gone and nobody got them: a broker drops what no queue is bound for, without a word.
+
+    That nothing was seen is no fact; that there is nothing to see is one: the sender had published them all before the
+    queues were counted, the worker says that it runs nothing, and it was heard through its events and its log, either
+    of which tells of each task that it receives.
+    """
+    published = [message.published for message in seen.messages]
+    if seen.counted_at is None or any(at is None or at >= seen.counted_at for at in published):
+        return False
+    silent = all(message.received is None and message.done is None for message in seen.messages)
+    return silent and seen.held == 0 and not seen.others and {"event", "log"} <= set(seen.heard)
 
 
 def _slots_held(seen: Observation) -> bool:
@@ -304,11 +515,14 @@ _RULES: tuple[_Rule, ...] = (
     _never_ran,
     _not_sent,
     _not_readable,
+    _forbidden_line,
     _died,
     _unregistered,
     _failed,
+    _refused,
     _redelivered,
     _wrong,
+    _disapproved,
     _all_succeeded,
     _unfinished,
 )
