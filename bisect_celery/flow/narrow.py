@@ -8,25 +8,36 @@ from dataclasses import dataclass, replace
 
 from bisect_celery.core.closure import Requirements, composer, requirements
 from bisect_celery.core.isolate import Isolation, Outcome, Question, isolate, spell
+from bisect_celery.core.repeat import ALPHA, MOST_STARTS, MOST_UNCLEAR, Noise, Starts, about
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
-from bisect_celery.flow.trials import BudgetSpent, Trials
+from bisect_celery.flow.trials import NEVER_RUNS, BudgetSpent, Trials
 from bisect_celery.model import Atom, Culprit, Judged, Revision, Tally, Tree, Verdict
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.trees import PatchDoesNotApply
 
 ROUNDS = 3
+PARENT, MERGED = "parent", "parents merged"
+NO_PARENT = "The culprit has no parent: nothing before it was tried."
+HELPED = "The culprit is a merge that git cannot make alone: its atoms were taken against its first parent."
+INTERACTION = (
+    "The culprit is a merge of two sides that each work: they fail together. Its atoms are what its first parent lacks."
+)
 _OUTCOMES = {Verdict.GOOD: Outcome.PASS, Verdict.BAD: Outcome.FAIL, Verdict.SKIP: Outcome.UNRESOLVED}
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A commit taken apart: its atoms, and the parent's tree on which subsets of them are composed."""
+    """A commit taken apart: its atoms, and the tree (called `base_name`) on which subsets of them are composed.
+
+    The base is the parent's tree; of a merge what its parents merge to, where that is clean and works.
+    """
 
     culprit: Revision
-    parent: Revision | None
     base: str
     atoms: tuple[Atom, ...]
+    base_name: str = PARENT
+    caveat: str | None = None
 
     def of(self, numbers: Iterable[int]) -> tuple[Atom, ...]:
         wanted = frozenset(numbers)
@@ -36,8 +47,11 @@ class Taken:
 class Narrow:
     """Narrowing of one culprit. The session's thread runs it; every question becomes a tree and a trial."""
 
-    def __init__(self, repository: PrivateRepository, trials: Trials, listener: Listener) -> None:
-        self._repository, self._trials, self._listener = repository, trials, listener
+    def __init__(
+        self, repository: PrivateRepository, trials: Trials, listener: Listener, noise: Noise | None = None
+    ) -> None:
+        """`noise` is what commits showed with and without an intermittent failure; None: it comes every time."""
+        self._repository, self._trials, self._listener, self._noise = repository, trials, listener, noise
 
     def run(self, culprit: Revision, parents: tuple[Revision, ...]) -> Culprit:
         """`parents` are all good. Raises BudgetSpent, InfraError, Cancelled."""
@@ -49,10 +63,25 @@ class Narrow:
         return self._with_patch(taken, found, parents)
 
     def _take_apart(self, culprit: Revision, parents: tuple[Revision, ...]) -> Taken:
-        parent = parents[0] if parents else None
-        atoms = self._repository.atoms(parent, culprit)
-        base = parent.tree if parent else self._repository.empty_tree()
-        return Taken(culprit, parent, base, atoms)
+        if not parents:
+            taken = Taken(culprit, self._repository.empty_tree(), (), caveat=NO_PARENT)
+        elif len(parents) == 1:
+            taken = Taken(culprit, parents[0].tree, ())
+        else:
+            taken = self._of_merge(culprit, parents[0])
+        return replace(taken, atoms=self._repository.atoms_between(taken.base, culprit.tree))
+
+    def _of_merge(self, culprit: Revision, first: Revision) -> Taken:
+        """What a merge adds to merging is its own; if merging alone fails, it is an interaction of its sides."""
+        merged = self._repository.merged(culprit)
+        if merged is None:
+            return Taken(culprit, first.tree, (), caveat=HELPED)
+        if merged == culprit.tree:
+            return Taken(culprit, first.tree, (), caveat=INTERACTION)
+        tree = Tree(merged, f"{culprit.short} {MERGED}", "what the merge's parents make together")
+        if self._outcome(tree) is not Outcome.PASS:
+            return Taken(culprit, first.tree, (), caveat=INTERACTION)
+        return Taken(culprit, merged, (), MERGED)
 
     # --- the search ---------------------------------------------------------------------------------
 
@@ -93,8 +122,28 @@ class Narrow:
         steps = len(taken.atoms).bit_length() + 2
         each = self._trials.seconds_each()
         self._listener(Remaining("narrow", len(taken.atoms), steps, each * steps if each else None))
-        tree = self._compose(taken, question.applied, question.why)
+        return self._outcome(self._compose(taken, question.applied, question.why))
+
+    def _outcome(self, tree: Tree) -> Outcome:
+        if self._noise is not None:
+            return self._repeatedly(tree, self._noise)
         return _OUTCOMES[self._trials.settled(tree, "narrow").judgement.verdict]
+
+    def _repeatedly(self, tree: Tree, noise: Noise) -> Outcome:
+        """One pass says little of an intermittent failure: asked until the answer is sure enough.
+
+        Every start of this tree counts, whoever asked for it: what a confirmation contradicted is answered better.
+        """
+        while True:
+            seen = [one for one in self._trials.starts() if one.trial.tree.sha == tree.sha]
+            starts = Starts.of(one.judgement.verdict for one in seen)
+            answer = noise.answer(starts)
+            if answer is not None:
+                return Outcome.FAIL if answer else Outcome.PASS
+            never = any(one.judgement.symptom.kind in NEVER_RUNS for one in seen)
+            if never or starts.unclear >= MOST_UNCLEAR or starts.tried >= MOST_STARTS:
+                return Outcome.UNRESOLVED
+            self._trials.settled(tree, "narrow")
 
     def _compose(self, taken: Taken, numbers: Iterable[int], why: str) -> Tree:
         sha = self._repository.compose(taken.base, taken.of(numbers))
@@ -110,10 +159,13 @@ class Narrow:
         caveats = list(found.caveats)
         if found.fix_proven and not patch:
             caveats.append("The fix does not apply as a patch.")
-        if len(parents) > 1:
-            caveats.append("The culprit is a merge: its atoms were taken against its first parent.")
-        if not parents:
-            caveats.append("The culprit has no parent: nothing before it was tried.")
+        if taken.caveat:
+            caveats.append(taken.caveat)
+        if self._noise is not None:
+            caveats.append(
+                f"The failure is intermittent: it shows {about(self._noise.rate)}. What is said to work passed until "
+                f"luck was less likely than {100 * ALPHA:g} %."
+            )
         return Culprit(
             revision=taken.culprit,
             cause=taken.of(found.cause) if found.cause_proven else (),
@@ -145,17 +197,37 @@ class Narrow:
     ) -> tuple[Tally, ...]:
         """Three rounds of all that is claimed, alternating, so that drift shows (DESIGN 27); fewer if time runs out."""
         claims = [Tally(f"parent {parent.short}", as_tree(parent)) for parent in parents]
+        if taken.base_name == MERGED:
+            claims.append(Tally(MERGED, Tree(taken.base, f"{taken.culprit.short} {MERGED}")))
         claims.append(Tally(f"culprit {taken.culprit.short}", as_tree(taken.culprit), should_fail=True))
         if found.cause_proven:
-            claims.append(Tally("parent with the minimal cause alone", cause_tree, should_fail=True))
+            claims.append(Tally(f"{taken.base_name} with the minimal cause alone", cause_tree, should_fail=True))
         if found.fix_proven:
             claims.append(Tally("culprit without the cause", fixed_tree))
         with contextlib.suppress(BudgetSpent):
-            for turn in range(ROUNDS):
-                for position, claim in enumerate(claims):
-                    self._progress((ROUNDS - turn) * len(claims) - position)
-                    claims[position] = counted(claim, self._once_more(claim))
+            if self._noise is not None:
+                self._confirm_often(claims, self._noise)
+            else:
+                self._confirm_thrice(claims)
         return tuple(claims)
+
+    def _confirm_thrice(self, claims: list[Tally]) -> None:
+        for turn in range(ROUNDS):
+            for position, claim in enumerate(claims):
+                self._progress((ROUNDS - turn) * len(claims) - position)
+                claims[position] = counted(claim, self._once_more(claim))
+
+    def _confirm_often(self, claims: list[Tally], noise: Noise) -> None:
+        """Rounds until every row holds; over as soon as one cannot. What should work takes the most starts."""
+        claims[:] = [replace(claim, rate=noise.rate) for claim in claims]
+        needed = noise.passes_needed()
+        while not any(claim.held is False for claim in claims):
+            still = [position for position, claim in enumerate(claims) if claim.held is None]
+            if not still:
+                return
+            for position in still:
+                self._progress(sum(max(1, needed - claim.tried) for claim in claims if claim.held is None))
+                claims[position] = weighed(counted(claims[position], self._once_more(claims[position])), noise)
 
     def _once_more(self, claim: Tally) -> Judged:
         """One trial of a claim; what should work is given all the time there is before it is called stuck."""
@@ -180,17 +252,33 @@ def counted(tally: Tally, judged: Judged) -> Tally:
     )
 
 
+def weighed(row: Tally, noise: Noise) -> Tally:
+    """The row with what its counts say of its claim, where the failure is intermittent.
+
+    What should work holds once its passes are beyond luck; what should fail, once it failed a second time, or
+    as often as can be asked of it. Starts that showed neither must stay the exception.
+    """
+    starts = Starts(row.failed, row.tried - row.failed - row.other, row.other)
+    answer = noise.answer(starts)
+    if row.other > MOST_UNCLEAR and 4 * row.other > row.tried:
+        return replace(row, held=False)
+    if answer is None or row.tried < ROUNDS:
+        return replace(row, held=None)
+    once = row.should_fail and answer and row.failed < 2 and starts.tried < noise.passes_needed()
+    return replace(row, held=None if once else answer is row.should_fail)
+
+
 def unfinished(culprit: Culprit) -> bool:
     """Whether time ran out before everything was confirmed as often as it should be."""
-    return any(row.tried < ROUNDS for row in culprit.confirmation)
+    return any(row.held is None if row.rate < 1 else row.tried < ROUNDS for row in culprit.confirmation)
 
 
 def contradictions(culprit: Culprit) -> tuple[str, ...]:
-    """What the confirmation says against the search; empty when every count is as claimed."""
+    """What the confirmation says against the search; empty when every count is as claimed, or not yet against it."""
     return tuple(
         f"{row.name}: failed {row.failed} of {row.tried}" + (f", {row.other} unclear" if row.other else "")
         for row in culprit.confirmation
-        if row.other or row.failed != (row.tried if row.should_fail else 0)
+        if (row.held is False if row.rate < 1 else row.tried and not row.holds)
     )
 
 
