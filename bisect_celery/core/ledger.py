@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bisect_celery.model import Dump, Failure, Message, Observation, QueueCount, WorkerFacts
+from bisect_celery.model import Dump, Failure, Fault, Message, Observation, QueueCount, WorkerFacts
 
 # Worst first: when witnesses differ, the worst word counts, whoever said it and whenever. A task whose body
 # succeeded and whose `on_success` then raised has a good result and a failed event: that is no success.
@@ -17,6 +17,7 @@ FINAL = ("FAILURE", "REJECTED", "REVOKED", "IGNORED", "SUCCESS")
 WITHOUT_RESULT = frozenset({"REJECTED", "IGNORED"})
 # The nearest to the exception itself first: a log line may be cut, an event carries a `repr` of a copy.
 WITNESSES = ("result", "event", "log")
+_STAGES = {"received": 1, "started": 2, "finished": 3}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class _Entry:
     checked: str | None = None
     said: str | None = None
     canvas: tuple[str, ...] = ()
+    again: int = 0
+    unread: bool = False
 
     @property
     def state(self) -> str | None:
@@ -60,6 +63,7 @@ class _Entry:
 
     def over(self, stored: bool) -> bool:
         """Whether nothing more is to come: a final word, and the result where there will be one (`stored`)."""
+        stored = stored and not self.unread
         return self.state in WITHOUT_RESULT or (self.state is not None and (not stored or self.stored is not None))
 
     def hear(self, source: str, word: _Word) -> bool:
@@ -103,6 +107,8 @@ class _Entry:
             said=self.said,
             canvas=len(self.canvas),
             canvas_over=canvas_over,
+            again=self.again,
+            unread=self.unread,
         )
 
 
@@ -120,18 +126,51 @@ class Ledger:
         self.unregistered = False
         self.children_lost = 0
         self.errors: list[str] = []
+        self.faults: list[Fault] = []
+        self.unmet: str | None = None
+        self._resting = False
 
     # --- signs -----------------------------------------------------------------------------------
 
     def progress(self, at: float) -> None:
         """Something moved: the quiet before it is over."""
-        self._quiet = max(self._quiet, at - self._progress)
+        if not self._resting:
+            self._quiet = max(self._quiet, at - self._progress)
         self._progress = max(self._progress, at)
 
     def begin(self, at: float) -> None:
         """The worker is ready: quiet is counted from here."""
         self._progress = at
         self._quiet = 0.0
+
+    # --- what the scenario does
+
+    def rest(self, at: float) -> None:
+        """From now on quiet is what was asked for, and says nothing of the worker."""
+        self.progress(at)
+        self._resting = True
+
+    def resume(self, at: float) -> None:
+        """Quiet counts again, from here."""
+        self._resting = False
+        self._progress = at
+
+    def fault(self, what: str, began: float, until: float) -> None:
+        self.faults.append(Fault(what, began, until))
+
+    def shaken(self) -> None:
+        """A fault takes from the worker what it has not acknowledged: each message may be run once more (that is AMQP).
+
+        Unless every one is final and the broker, asked since, holds nothing.
+        """
+        if not (all(entry.state is not None for entry in self._entries.values()) and self.drained()):
+            for entry in self._entries.values():
+                entry.again += 1
+
+    def unreadable(self) -> None:
+        """Whoever waited for results has gone: those that did not come are nobody's to miss."""
+        for entry in self._entries.values():
+            entry.unread = entry.unread or entry.stored is None
 
     def sent(self, at: float, id: str, wave: int, canvas: Iterable[str] = ()) -> None:
         """A message of ours. A probe file names its ids only when all of a canvas is sent, so that signs of it may have
@@ -263,6 +302,25 @@ class Ledger:
         entries = [entry for entry in self._entries.values() if entry.wave == wave]
         return bool(entries) and all(entry.over(stored) for entry in entries) and self.drained()
 
+    def reached(self, what: str) -> int:
+        """Of how many messages of ours it was seen that they were "received", "started" or "finished" (or came on)."""
+        return sum(self._stands(entry) >= _STAGES[what] for entry in self._entries.values())
+
+    @staticmethod
+    def _stands(entry: _Entry) -> int:
+        if entry.state is not None:
+            return _STAGES["finished"]
+        if entry.bodies:
+            return _STAGES["started"]
+        return _STAGES["received"] if entry.received is not None else 0
+
+    def all_over(self, *, stored: bool = False) -> bool:
+        """`complete`, of all that was sent so far, whoever sent it."""
+        return all(entry.over(stored) for entry in self._entries.values()) and self.drained()
+
+    def all_succeeded(self) -> bool:
+        return all(entry.state == "SUCCESS" for entry in self._entries.values()) and self.drained()
+
     def all_returned(self) -> bool:
         """Whether the worker's main process itself told the end of every message (`core.judge.all_returned`)."""
         return bool(self._entries) and all("event" in entry.words for entry in self._entries.values())
@@ -310,6 +368,8 @@ class Ledger:
             errors=tuple(self.errors[:20]),
             ended=ended,
             load=load,
+            faults=tuple(self.faults),
+            unmet=self.unmet,
         )
 
     def _canvas_over(self, entry: _Entry) -> int:
