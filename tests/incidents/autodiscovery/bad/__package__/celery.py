@@ -1,0 +1,4 @@
+from celery import Celery
+
+app = Celery("__package__", backend="rpc://")
+app.autodiscover_tasks(["__package__"])

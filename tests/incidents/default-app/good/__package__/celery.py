@@ -1,0 +1,8 @@
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "__package__.settings")
+app = Celery("__package__")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["__package__"])

@@ -1,0 +1,3 @@
+accept_content = ["json"]
+task_serializer = "json"
+result_backend = "rpc://"

@@ -1,0 +1,3 @@
+accept_content = ["pickle", "json"]
+task_serializer = "pickle"
+result_backend = "rpc://"

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class Shop(AppConfig):
+    name = "__package__"
+
+    def ready(self):
+        from . import database  # noqa: F401
