@@ -15,7 +15,7 @@ from bisect_celery.config.detect import Detected
 from bisect_celery.config.load import Loaded
 from bisect_celery.config.settings import SETTINGS
 from bisect_celery.errors import UserError
-from bisect_celery.model import Probe, Request
+from bisect_celery.model import Probe, Request, Script
 
 DEFAULT = "default"
 HIDDEN = "***"
@@ -42,10 +42,7 @@ def to_request(
     if detected.django_settings:
         sources["django-settings"] = detected.django_source
     probe = dataclasses.replace(Probe(), **_said(loaded, "probe."))
-    if probe.sender == "harness" and probe.queue is None:
-        raise UserError(
-            "`--send harness` needs to know where to send.", "Name the queue: --send harness --queue celery."
-        )
+    _refuse_contradictions(probe)
     bare = Request(
         repository=repository,
         good=good,
@@ -62,6 +59,21 @@ def to_request(
         sources=tuple(sorted(sources.items())),
     )
     return dataclasses.replace(bare, **_said(loaded, ""))
+
+
+def _refuse_contradictions(probe: Probe) -> None:
+    if probe.sender == "harness" and probe.queue is None:
+        raise UserError(
+            "`--send harness` needs to know where to send.", "Name the queue: --send harness --queue celery."
+        )
+    if probe.sender == "harness" and (probe.check or probe.script):
+        which = "--check" if probe.check else "--script"
+        raise UserError(f"`{which}` runs inside the project, and `--send harness` does not.", "Leave one of them out.")
+    if probe.script is not None and (probe.task or probe.queue or probe.args != "[]" or probe.kwargs != "{}"):
+        raise UserError(
+            f"{probe.script.name} sends by itself; task, args, kwargs and queue would be ignored.",
+            "Leave out `--script`, or these (they may stand in bisect-celery.toml).",
+        )
 
 
 def _said(loaded: Loaded, prefix: str) -> dict[str, Any]:
@@ -120,8 +132,12 @@ def _settings(request: Request) -> list[tuple[str, object]]:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "-"
+    if isinstance(value, Script):
+        return f"{value.name} ({len(value.text.splitlines())} lines)"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     if isinstance(value, bool):
         return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import difflib
 import json
 import re
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery.errors import UserError
-from bisect_celery.model import Match
+from bisect_celery.model import Match, Script
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,44 @@ def pattern(given: Given) -> str:
             f"{given.label} is not a regular expression: {error}.", "Put a backslash before what is meant literally."
         ) from None
     return value
+
+
+def expression(given: Given) -> str:
+    """A Python expression about `value`. It is evaluated by the project's own Python, so only its form is looked at."""
+    text = string(given)
+    example = "Quote it for the shell: --check 'value[\"total\"] > 3'."
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError):
+        raise UserError(f"{given.label} is not a Python expression: {text}.", example) from None
+    if not any(isinstance(node, ast.Name) and node.id == "value" for node in ast.walk(tree)):
+        raise UserError(f"{given.label} says nothing about `value`, which is what a task returned.", example)
+    return text
+
+
+def script(given: Given) -> Script:
+    """A file of the user's: its content now, so that every trial of a session has the same."""
+    where = path(given)
+    try:
+        text = where.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(f"{given.label} {where.name} cannot be read: {why}.", f"Looked at {where}.") from None
+    return Script(where.name, text)
+
+
+JUDGES = ("latency", "memory")
+
+
+def judges(given: Given) -> tuple[str, ...]:
+    """What is held against the good end, as a list or with commas."""
+    if isinstance(given.raw, (list, tuple)):
+        names = [str(name) for name in given.raw]
+    else:
+        names = [name.strip() for name in string(given).split(",")]
+    for name in names:
+        one_of(*JUDGES)(dataclasses.replace(given, raw=name))
+    return tuple(dict.fromkeys(names))
 
 
 def path(given: Given) -> Path:

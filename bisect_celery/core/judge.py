@@ -189,7 +189,7 @@ def _ending(message: Message) -> tuple[str | None, Symptom]:
 
 
 def _redelivered(seen: Observation, _: Standard) -> Seen | None:
-    again = [message for message in seen.messages if message.starts > 1]
+    again = [message for message in seen.messages if message.starts > 1 + message.again]
     if not again:
         return None
     rule = f"{len(again)} of {len(seen.messages)} tasks were run more than once"
@@ -255,6 +255,12 @@ def _wrong(seen: Observation, standard: Standard) -> Seen | None:
 
 
 # --- every task succeeded ----------------------------------------------------------------------------
+
+
+def _unmet(seen: Observation, _: Standard) -> Seen | None:
+    if seen.unmet is None:
+        return None
+    return _seen(Kind.WRONG_RESULT, f"the scenario {seen.unmet}", None, f"scenario: {message_template(seen.unmet)}")
 
 
 def _all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
@@ -335,20 +341,21 @@ def measured(standard: Standard, good: Observation) -> Standard:
 
 
 def _without_result(seen: Observation, standard: Standard) -> Seen | None:
-    if standard.expect is not None and any(message.value is None for message in seen.messages):
+    readable = [message for message in seen.messages if not message.unread]
+    if standard.expect is not None and any(message.value is None for message in readable):
         return _seen(Kind.RESULT_LOST, "every task succeeded, and a result never came back")
-    unseen = sum(message.checked is None for message in seen.messages)
-    if unseen and (standard.check is not None or unseen < len(seen.messages)):  # a probe file need not judge
+    unseen = sum(message.checked is None for message in readable)
+    if unseen and (standard.check is not None or unseen < len(readable)):  # a probe file need not judge
         return _seen(
             Kind.RESULT_LOST, f"every task succeeded, and `{standard.judge}` never saw {unseen} of the results"
         )
-    if seen.worker.ignore_result is False and any(message.stored is None for message in seen.messages):
+    if seen.worker.ignore_result is False and any(message.stored is None for message in readable):
         return _seen(Kind.RESULT_LOST, "the worker reports success, and the result backend never told")
     return None
 
 
 def _unproven(seen: Observation) -> Seen | None:
-    if len({message.wave for message in seen.messages}) < 2:
+    if len({message.wave for message in seen.messages if message.wave}) < 2:  # wave 0 was left by an older revision
         return _seen(Kind.UNKNOWN, "every task succeeded, but nothing was sent after the first wave")
     if seen.held is None and not all_returned(seen):
         return _seen(Kind.UNKNOWN, "every task succeeded, but the pool's slots were not proven free")
@@ -390,7 +397,23 @@ def _unfinished(seen: Observation, _: Standard) -> Seen | None:
     if not seen.messages or seen.ended not in ("quiet", "total"):
         return None
     open_ = [message for message in seen.messages if message.state is None]
-    return _retrying(open_) or _slow(seen, open_) or _begun(seen, open_) or _never_begun(seen, open_)
+    return (
+        _never_sent(seen, open_)
+        or _retrying(open_)
+        or _slow(seen, open_)
+        or _begun(seen, open_)
+        or _never_begun(seen, open_)
+    )
+
+
+def _never_sent(seen: Observation, open_: list[Message]) -> Seen | None:
+    """All that comes before in its canvas succeeded, and nothing was ever heard of the task itself (a chord's body)."""
+    due = [message for message in open_ if message.canvas and message.canvas_over == message.canvas]
+    unsent = [message for message in due if message.received is None and message.started is None]
+    if not unsent or 2 * len(unsent) < len(open_) or _counts(seen)[0]:
+        return None
+    rule = f"{len(unsent)} tasks were never sent, though every task before them in their canvas succeeded"
+    return _seen(Kind.NEVER_RECEIVED, rule, None, "never sent")
 
 
 def _retrying(open_: list[Message]) -> Seen | None:
@@ -523,6 +546,7 @@ _RULES: tuple[_Rule, ...] = (
     _redelivered,
     _wrong,
     _disapproved,
+    _unmet,
     _all_succeeded,
     _unfinished,
 )

@@ -2,9 +2,11 @@
 
 Speaks JSON, one object a line: orders on standard input, what happened on standard output.
 
-    {"do": "load", "app": "shop", "broker": {"host":..., "port":..., "vhost":..., "user":...}}
+    {"do": "load", "app": "shop", "broker": {"host":..., "port":..., "vhost":..., "user":...},
+     "check": "value > 3" | null, "script": {"name": "probe.py", "text": "..."} | null}
     {"do": "send", "task": "orders.tasks.mail" | null, "args": [...], "kwargs": {...}, "ids": [...], "queue": null,
      "wave": 1}
+    {"do": "script", "count": 20, "wave": 1}    as the user's own file sends
     {"do": "ask"}       what the worker says it holds
     {"do": "quit"}
 
@@ -25,6 +27,8 @@ try:
     import queue
 except ImportError:  # Python 2
     import Queue as queue  # noqa: N813
+
+import bisect_celery_probe
 
 FINAL = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
 # A task every Celery has, newest name first.
@@ -258,6 +262,25 @@ def send(app, order):
     return results if readable else []
 
 
+def send_script(app, user, order):
+    """Send as the user's own file does; what it sent is known only when it comes back."""
+    refuse_eager(app)
+    readable = has_results(app)
+    results = []
+    for _ in range(order["count"]):
+        for result, canvas in user.send(app):
+            if not hasattr(result, "id"):
+                result = app.AsyncResult(result)
+            kept = readable and not getattr(result, "ignored", False)
+            if kept and hasattr(app.backend, "add_pending_result"):
+                app.backend.add_pending_result(result)
+            tell("sent", id=result.id, wave=order["wave"], canvas=canvas, readable=kept)
+            if kept:
+                results.append(result)
+    tell("whole", wave=order["wave"])
+    return results
+
+
 def has_results(app):
     """Whether results can be read back. Celery 3.1's rpc backend takes other tasks' results while it looks for one."""
     name = type(app.backend).__name__
@@ -272,11 +295,13 @@ def canonical(value):
         return json.dumps(repr(value))
 
 
-def report(result, value):
+def report(result, value, user):
     state = result.state
     fields = {"id": result.id, "state": state}
     if state == "SUCCESS":
         fields["value"] = canonical(value)
+        if user.judges():
+            fields["checked"], fields["said"] = user.judge(value, result)
     elif isinstance(value, BaseException):
         fields["exception"] = type(value).__name__
         fields["raised"] = repr(value)  # as events and the log have it, so that all tell the same
@@ -309,10 +334,10 @@ def is_final(app, result):
 _failing_since = []
 
 
-def read_back(app, pending):
+def read_back(app, pending, user):
     """`poll`, but results that cannot be read are a fact of the project's, once that lasts for a while."""
     try:
-        still = poll(app, pending)
+        still = poll(app, pending, user)
     except Exception as error:
         now = time.time()
         _failing_since[:] = _failing_since or [now]
@@ -325,13 +350,13 @@ def read_back(app, pending):
     return still
 
 
-def poll(app, pending):
+def poll(app, pending, user):
     """One look at every result that is still open; returns those that stay open."""
     drain(app, PATIENCE)
     still = []
     for result in pending:
         if is_final(app, result):
-            report(result, result.result)
+            report(result, result.result, user)
         else:
             still.append(result)
     return still
@@ -343,15 +368,21 @@ def ask(app):
     try:
         inspect.limit = 1
         active = inspect.active()
+        if active is None:  # nobody answered, and nobody will answer more: each question waits for its whole second
+            tell("asked", held=None)
+            return
         stats = inspect.stats()
+        later = inspect.scheduled()
     except Exception as error:
         tell("asked", error=type(error).__name__)
         return
-    held = None if active is None else [task.get("id") for tasks in active.values() for task in tasks]
+    held = [task.get("id") for tasks in active.values() for task in tasks]
+    waiting = [(entry.get("request") or {}).get("id") for entries in (later or {}).values() for entry in entries]
     pools = [stat.get("pool") or {} for stat in (stats or {}).values()]
     tell(
         "asked",
         held=held,
+        scheduled=None if later is None else waiting,
         concurrency=sum(int(pool.get("max-concurrency") or 0) for pool in pools) or None,
         processes=[process for pool in pools for process in (pool.get("processes") or ())],
         prefetch=sum(int(stat.get("prefetch_count") or 0) for stat in (stats or {}).values()) or None,
@@ -365,7 +396,6 @@ def begin(order):
     if address is not None:
         tell("foreign", address=address)
         return None
-    tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, order.get("task")))
     return app
 
 
@@ -374,12 +404,12 @@ def serve():
     reader = threading.Thread(target=orders, args=(lines,))
     reader.daemon = True
     reader.start()
-    app, pending = None, []
+    app, user, pending = None, None, []
     while True:
         try:
             order = lines.get(block=not pending)
         except queue.Empty:
-            pending = read_back(app, pending)
+            pending = read_back(app, pending, user)
             continue
         if order is None or order["do"] == "quit":
             return
@@ -387,8 +417,12 @@ def serve():
             app = begin(order)
             if app is None:
                 return
+            user = bisect_celery_probe.User(order.get("check"), order.get("script"))
+            tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, order.get("task")))
         elif order["do"] == "send":
             pending = pending + send(app, order)
+        elif order["do"] == "script":
+            pending = pending + send_script(app, user, order)
         elif order["do"] == "ask":
             ask(app)
 

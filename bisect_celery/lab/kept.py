@@ -25,12 +25,14 @@ def kept(seen: Observation, probe: Probe, redact: Redact) -> Observation:
     clean = each_text(seen, redact)
     given = sorted(set(_given(probe)), key=len, reverse=True)
     messages = tuple(_message(message, given, probe.expect is not None) for message in clean.messages)
-    return replace(clean, messages=messages, errors=())
+    refusal = message_template(_without(clean.refusal, given), (clean.refusal or "").partition(":")[0])
+    return replace(clean, messages=messages, refusal=refusal, errors=())
 
 
 def _message(message: Message, given: list[str], compared: bool) -> Message:
     detail = message_template(_without(message.detail, given), message.exception)
-    return replace(message, detail=detail, value=message.value if compared else None)
+    said = message_template(_without(message.said, given))
+    return replace(message, detail=detail, said=said, value=message.value if compared else None)
 
 
 def _without(text: str | None, words: list[str]) -> str | None:

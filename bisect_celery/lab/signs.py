@@ -20,7 +20,7 @@ from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.texts import told_exception
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.missing import missing_in
-from bisect_celery.model import Failure, Stage, WorkerFacts
+from bisect_celery.model import Failure, Probe, Stage, WorkerFacts
 from bisect_celery.probe import logs
 
 KEPT_LINES = 2000
@@ -49,17 +49,21 @@ class Tail:
 
 
 class Signs:
-    """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told."""
+    """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told.
+
+    `whole` is the last wave that a probe file has sent wholly. While `judging`, set by the watch once the worker is
+    ready, lines of the worker's log that the user named are counted.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         now: Callable[[], float],
         broker_url: str,
-        done_log: str | None,
+        probe: Probe,
         learn_secrets: Callable[[list[str]], None],
     ) -> None:
-        """`now` is seconds since the trial began. `done_log` is `Probe.done_log`."""
+        """`now` is seconds since the trial began."""
         self.facts = WorkerFacts()
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self.failure: Failure | None = None
@@ -67,14 +71,21 @@ class Signs:
         self.loaded = False
         self.ready = False
         self.asked: dict[str, Any] | None = None
+        self.whole = 0
+        self.judging = False
+        self.log_required = self.log_forbidden = self.children_replaced = 0
         self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
         self._broker = urlsplit(broker_url)
-        self._done_log = re.compile(done_log) if done_log else None
+        self._done_log, self._must, self._must_not = (
+            re.compile(pattern) if pattern else None for pattern in (probe.done_log, probe.log_must, probe.log_must_not)
+        )
 
     # --- events --------------------------------------------------------------------------------------
 
     def event(self, event: dict[str, Any]) -> None:
         identity, at, kind = event.get("uuid"), self._now(), str(event.get("type"))
+        if kind != "task-sent":  # that one the sender tells, all others the worker
+            self._ledger.heard.add("event")
         if not isinstance(identity, str):
             return
         if kind == "task-received":
@@ -96,6 +107,8 @@ class Signs:
         self.log.append(line)
         at = self._now()
         self._done_in(line, at)
+        self._refusal_in(line)
+        self._named_in(line)
         refused = logs.not_emulated(line)
         if refused is not None:
             raise InfraError(
@@ -114,12 +127,18 @@ class Signs:
             self._ledger.unregistered = True
         elif sign.what == "lost":
             self._ledger.children_lost += 1
+        elif sign.what == "outgrown":
+            self.children_replaced += 1
         elif sign.what == "ready":
             self.ready = True
+            self._ledger.heard.add("log")
+        elif sign.what == "refused":
+            self._ledger.refuse(at, _told(sign.raised or ""))
         elif sign.what == "error":
             self._ledger.errors.append(line)
 
     def _task_line(self, at: float, id: str, sign: logs.LogSign) -> None:
+        self._ledger.heard.add("log")
         if sign.what == "received":
             self._ledger.received(at, id)
         elif sign.what == "failed":
@@ -134,6 +153,18 @@ class Signs:
         if self._done_log is not None and self._done_log.search(line):
             named = re.search(logs.UUID, line)
             self._ledger.done(at, named.group("id") if named else None)
+
+    def _named_in(self, line: str) -> None:
+        """Count lines that the user named. Those from before the worker was ready tell how it boots, not how it is."""
+        if self.judging:
+            self.log_required += bool(self._must and self._must.search(line))
+            self.log_forbidden += bool(self._must_not and self._must_not.search(line))
+
+    def _refusal_in(self, line: str) -> None:
+        """A reason without its exception is followed by a traceback, which ends with both."""
+        words = self._ledger.refusal
+        if words is not None and (exception := logs.exception_of(line, words)):
+            self._ledger.refusal = f"{exception}: {words}"
 
     def _is_ours(self, address: str) -> bool:
         theirs = urlsplit(address)
@@ -172,6 +203,17 @@ class Signs:
         acks_late = said.get("acks_late", self.facts.acks_late)
         self.facts = replace(self.facts, acks_late=acks_late, ignore_result=not said["readable"])
 
+    def _sent(self, said: dict[str, Any]) -> None:
+        """Of what is sent by a probe file the ids are told; a result that is not kept is none to wait for."""
+        if "canvas" in said:
+            self._ledger.sent(self._now(), said["id"], said["wave"], said["canvas"])
+            if not said["readable"]:
+                self.facts = replace(self.facts, ignore_result=True)
+        self._ledger.published(self._now(), said["id"])
+
+    def _whole(self, said: dict[str, Any]) -> None:
+        self.whole = said["wave"]
+
     def _foreign(self, said: dict[str, Any]) -> None:
         self.foreign = said["address"]
 
@@ -184,6 +226,8 @@ class Signs:
             self._now(), said["id"], said["state"], "result",
             value=said.get("value"), exception=exception, detail=detail,
         )  # fmt: skip
+        if said.get("checked"):
+            self._ledger.checked(said["id"], said["checked"], said.get("said"))
 
     def _asked(self, said: dict[str, Any]) -> None:
         self.asked = said
@@ -205,12 +249,20 @@ _LOG_STATES = {"succeeded": "SUCCESS", "ignored": "IGNORED", "rejected": "REJECT
 _SENDER: dict[Any, Callable[[Signs, dict[str, Any]], None]] = {
     "loaded": Signs._loaded,
     "sending": Signs._sending,
+    "sent": Signs._sent,
+    "whole": Signs._whole,
     "foreign": Signs._foreign,
     "result": Signs._result,
     "asked": Signs._asked,
     "failed": Signs._failed,
     "unreadable": Signs._unreadable,
 }
+
+
+def _told(raised: str) -> str:
+    """A reason as `Type: words` where it is the `repr` of an exception, else as it is."""
+    exception, detail = told_exception(raised)
+    return f"{exception}: {detail}" if raised.startswith(f"{exception}(") else raised
 
 
 def _exception_in(event: dict[str, Any]) -> tuple[str | None, str | None]:

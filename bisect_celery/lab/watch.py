@@ -13,7 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +33,7 @@ COUNT_EVERY = 0.08
 PREPARE_DEADLINE = 300.0
 ASK_DEADLINE = 5.0
 SHOWN_LINES = 12
+LOG_LAG = 5.0
 DEFAULT_QUEUE = "celery"
 # A task every Celery has, newest name first, as in the guest.
 EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
@@ -66,7 +67,7 @@ class Watch:
         self._looks_bad = looks_bad
         self._zero = time.monotonic()
         self._ledger = Ledger()
-        self._signs = Signs(self._ledger, self.now, place.broker_url, plan.probe.done_log, learn_secrets)
+        self._signs = Signs(self._ledger, self.now, place.broker_url, plan.probe, learn_secrets)
         self._worker: Running | None = None
         self._sender: Running | None = None
         self._monitor: Monitor | None = None
@@ -87,7 +88,7 @@ class Watch:
     def run(self) -> Observation:
         """Every step may end the trial; the facts up to then are the observation. Raises InfraError, Cancelled."""
         try:
-            for step in (self._prepare, self._load, self._boot, self._first_wave, self._second_wave):
+            for step in (self._prepare, self._load, self._boot, self._first_wave, self._second_wave, self._last_line):
                 ended = step()
                 if ended is not None:
                     return self._observe(ended)
@@ -109,7 +110,8 @@ class Watch:
 
     def _picture(self, ended: str, dumps: tuple[Dump, ...] = ()) -> Observation:
         exit_code = self._worker.exit_code() if self._worker is not None and self._ready_at is not None else None
-        return self._ledger.observation(
+        probe = self._plan.probe
+        observation = self._ledger.observation(
             self.now(),
             failure=self._signs.failure,
             worker=self._signs.facts,
@@ -124,6 +126,12 @@ class Watch:
             dumps=dumps,
             ended=ended,
             load=_load(),
+        )
+        return replace(
+            observation,
+            log_required=self._signs.log_required if probe.log_must else None,
+            log_forbidden=self._signs.log_forbidden,
+            children_replaced=self._signs.children_replaced,
         )
 
     # --- before the worker ---------------------------------------------------------------------------
@@ -159,6 +167,8 @@ class Watch:
             do="load",
             app=self._plan.app,
             task=self._plan.probe.task,
+            check=self._plan.probe.check,
+            script=asdict(self._plan.probe.script) if self._plan.probe.script else None,
             broker={
                 "host": broker.hostname,
                 "port": broker.port,
@@ -227,6 +237,7 @@ class Watch:
             self._ask()
             self._answers, self._held = self._held is not None, None
             self._ledger.begin(self.now())
+            self._signs.judging = True
         return ended
 
     def _stands(self) -> bool:
@@ -282,6 +293,8 @@ class Watch:
 
     def _wave(self, wave: int, count: int) -> str | None:
         probe = self._plan.probe
+        if probe.script is not None:
+            return self._script_wave(wave, count)
         ids = [str(uuid.uuid4()) for _ in range(count)]
         for identity in ids:
             self._ledger.sent(self.now(), identity, wave)
@@ -298,6 +311,22 @@ class Watch:
                 wave=wave,
             )
         return self._watch(lambda: self._ledger.complete(wave, stored=self._signs.facts.ignore_result is False))
+
+    def _script_wave(self, wave: int, count: int) -> str | None:
+        """As the user's own file sends: what it sends becomes known as it is sent."""
+        self._order(do="script", count=count, wave=wave)
+        ended = self._watch(lambda: self._signs.whole == wave)
+        if ended == "quiet":
+            return self._fails(Failure(Stage.PROBE, "`send` of the probe file did not return; it must not wait"))
+        return ended or self._watch(
+            lambda: self._ledger.complete(wave, stored=self._signs.facts.ignore_result is False)
+        )
+
+    def _last_line(self) -> str | None:
+        """Logs lag behind: what must appear in the worker's has a moment to do so when all else is complete."""
+        if self._plan.probe.log_must and not self._signs.log_required:
+            self._wait(lambda: self._signs.log_required > 0, LOG_LAG)
+        return None
 
     def _send_ourselves(self, ids: list[str]) -> None:
         """Results go to whoever sends by the project's own means, so here events and the log are the witnesses."""
@@ -326,6 +355,8 @@ class Watch:
                 return "exit"
             if self._signs.foreign is not None:
                 return "foreign"
+            if self._signs.log_forbidden:
+                return "line"
             if self._gone(self._sender) or self._signs.failure is not None:
                 self._step()
                 return self._sender_died()

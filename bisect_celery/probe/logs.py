@@ -28,6 +28,12 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("rejected", re.compile(rf"{_TASK} reject requeue=False")),  # with True it comes back: no end
     ("revoked", re.compile(rf"(?:Discarding|Skipping) revoked task: (?P<name>\S+?)\[{UUID}\]")),
 )
+# What the main process throws away unread (`celery.worker.consumer`, read in 3.1, 4.4, 5.7; the second tells a `repr`).
+_REFUSED = (
+    re.compile(r"Received invalid task message: (?P<words>\S.*)$"),
+    re.compile(r"Can't decode message body: (?P<words>\S.*?) \[type:"),
+    re.compile(r"(?P<words>Received and deleted unknown message)"),
+)
 # Before 5.0 on Python 2 the name is written as u'name'.
 _UNREGISTERED = re.compile(r"Received unregistered task of type u?'?(?P<name>[^'\s]+?)'?\.$")
 # The banner, and the consumer's own words, which begin a line or follow a log line's prefix: a project's tasks
@@ -35,6 +41,8 @@ _UNREGISTERED = re.compile(r"Received unregistered task of type u?'?(?P<name>[^'
 _BROKER = re.compile(r"(?:\.> transport:\s+|^(?:\[[^\]]*\] )?Connected to )(?P<url>\w[\w+.-]*://\S+)")
 _BROKER_SCHEMES = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
 _LOST = re.compile(r"Process u?'?(?:Fork|Spawn)?(?:Pool)?Worker-[\d:]+'? pid:\d+ exited with ")
+# billiard's (read in 4.2), when `worker_max_memory_per_child` is passed.
+_OUTGROWN = re.compile(r"child process exiting after exceeding memory limit \(\d+KiB")
 _READY = re.compile(r"(?:^|[\s\]])\S+@\S+ (?:ready|has started)\.$")
 _ERROR = re.compile(r"\[[^\]]*?(?:ERROR|CRITICAL)/\w+")
 _UNRECOVERABLE = re.compile(r"Unrecoverable error: (?P<raised>\S.*)$")
@@ -52,7 +60,8 @@ class LogSign:
     """One thing a log line says.
 
     `what`: received, succeeded, failed, retry, ignored, rejected, revoked, unregistered, lost (a pool process died),
-    ready, error. `raised` is what follows: for a failure the `repr` of its exception, for a retry its reason.
+    outgrown (one ended for its memory limit), refused (a message was thrown away unread), ready, error. `raised` is
+    what follows: for a failure the `repr` of its exception, for a retry or a refusal the reason.
     """
 
     what: str
@@ -69,12 +78,32 @@ def read_line(line: str) -> LogSign | None:
         if found := pattern.search(line):
             groups = found.groupdict()
             return LogSign(what, groups.get("id"), groups.get("raised"), where)
-    for what, pattern in (("unregistered", _UNREGISTERED), ("lost", _LOST), ("ready", _READY)):
+    for what, pattern in (
+        ("unregistered", _UNREGISTERED),
+        ("lost", _LOST),
+        ("outgrown", _OUTGROWN),
+        ("ready", _READY),
+    ):
         if pattern.search(line):
             return LogSign(what)
+    if words := _refused(line):
+        return LogSign("refused", raised=words, process=where)
     if _ERROR.search(line):
         return LogSign("error", process=where)
     return None
+
+
+def _refused(line: str) -> str | None:
+    """Why the main process threw a message away, if that is what the line says."""
+    found = next((found for pattern in _REFUSED if (found := pattern.search(line))), None)
+    return found["words"] if found is not None else None
+
+
+def exception_of(line: str, words: str) -> str | None:
+    """The type, if the line is the end of a traceback with just these words."""
+    found = _WORDS.match(line)
+    same = found is not None and (found["message"] or "").strip() == words.strip()
+    return found["type"].rpartition(".")[2] if found is not None and same else None
 
 
 def not_emulated(line: str) -> str | None:

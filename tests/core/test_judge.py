@@ -345,8 +345,68 @@ def test_the_table_of_values(name: str) -> None:
     assert judge.symptom(observation, judge.Standard(expect)).symptom == expected
 
 
+CHECKED = judge.Standard(check="value > 3")
+FILED = judge.Standard(script="probe.py")
+MUST, MUST_NOT = judge.Standard(log_must="a row"), judge.Standard(log_must_not="a lock")
+
+
+def checked(identity: int, wave: int, outcome: str | None, said: str | None = None) -> Message:
+    return dataclasses.replace(succeeded(identity, wave), checked=outcome, said=said)
+
+
+def canvas(identity: int, over: int, **changes: Any) -> Message:
+    return message(identity, canvas=2, canvas_over=over, **changes)
+
+
+# What users and the good end declare: (facts, standard, symptom).
+DECLARED: dict[str, tuple[Observation, judge.Standard, Symptom]] = {
+    "holds": (complete(messages=(checked(1, 1, "true"), checked(2, 2, "true"))), CHECKED, Symptom(Kind.COMPLETED)),
+    "does not hold": (
+        complete(messages=(checked(1, 1, "true"), checked(2, 2, "false"))),
+        CHECKED,
+        Symptom(Kind.WRONG_RESULT, None, "value > 3"),
+    ),
+    "cannot be asked": (
+        complete(messages=(checked(1, 1, "raised", "KeyError: 'total'"), checked(2, 2, "raised", "KeyError: 'total'"))),
+        CHECKED,
+        Symptom(Kind.WRONG_RESULT, "KeyError", "value > 3: 'total'"),
+    ),
+    "never asked": (complete(messages=(checked(1, 1, "true"), checked(2, 2, None))), CHECKED, LOST),
+    "a file without a judge": (complete(), FILED, Symptom(Kind.COMPLETED)),
+    "a file's words": (
+        complete(messages=(checked(1, 1, "false", "off by 17"), checked(2, 2, "false", "off by 18"))),
+        FILED,
+        Symptom(Kind.WRONG_RESULT, None, "off by <n>"),
+    ),
+    "a file's judge was asked once": (complete(messages=(checked(1, 1, "true"), checked(2, 2, None))), FILED, LOST),
+    "the line came": (complete(log_required=2), MUST, Symptom(Kind.COMPLETED)),
+    "the line never came": (complete(log_required=0), MUST, Symptom(Kind.LOG_LINE, None, "must: a row")),
+    "nobody read the log": (complete(), MUST, Symptom(Kind.UNKNOWN)),
+    "a missing line says nothing of a hang": (quiet(begun(1), log_required=0), MUST, STUCK),
+    "a line that must not be": (
+        quiet(begun(1), log_forbidden=1, ended="line"),
+        MUST_NOT,
+        Symptom(Kind.LOG_LINE, None, "must not: a lock"),
+    ),
+    "the body of a chord was never sent": (
+        quiet(canvas(1, 2)),
+        FILED,
+        Symptom(Kind.NEVER_RECEIVED, None, "never sent"),
+    ),
+    "a chord whose header is not over": (quiet(canvas(1, 1)), FILED, Symptom(Kind.UNKNOWN)),
+    "a chord's body that hangs": (quiet(canvas(1, 2, received=1.0, started=1.1, starts=1)), FILED, STUCK),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_table_of_what_is_declared(name: str) -> None:
+    observation, standard, expected = DECLARED[name]
+    assert judge.symptom(observation, standard).symptom == expected
+
+
 def test_every_kind_is_in_a_table() -> None:
-    known = {symptom.kind for _, symptom in TABLE.values()} | {symptom.kind for *_, symptom in EXPECTING.values()}
+    tables = (*TABLE.values(), *EXPECTING.values(), *DECLARED.values())
+    known = {symptom.kind for *_, symptom in tables} | {Kind.MEMORY_GROWN}
     assert known == set(Kind)
 
 
