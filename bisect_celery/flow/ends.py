@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 from bisect_celery.core import deadline
 from bisect_celery.core.judge import Signature
+from bisect_celery.core.repeat import Noise, Starts
 from bisect_celery.errors import EndsError
+from bisect_celery.flow.insist import Insist, passes
 from bisect_celery.flow.trials import Trials
 from bisect_celery.lab.plan import PROVIDED, REPLACEMENT, Plan
-from bisect_celery.model import Judged, Kind, Match, Observation, Revision, Stage, Tree
+from bisect_celery.model import Judged, Kind, Match, Observation, Revision, Stage, Tree, Verdict
 from bisect_celery.report import words
+
+# Starts of a good end that failed in one mode, to see whether it does in the other.
+DOUBTED = 3
+# Most starts that are spent on whether the quicker mode shows a failure that is rare.
+MOST_FAST = 30
 
 
 class EndsWrong(EndsError):
@@ -25,12 +32,16 @@ class EndsWrong(EndsError):
 
 @dataclass(frozen=True)
 class Ends:
-    """What the two ends showed, each tried twice where that was worth it."""
+    """What the two ends showed, each tried twice where that was worth it.
+
+    `noisy`: the bad end fails only sometimes; it disagreed with itself, or that is what the user knows.
+    """
 
     good: Judged
     bad: Judged
     replaced_backend: str | None
     fast: bool
+    noisy: bool = False
 
 
 def as_tree(revision: Revision) -> Tree:
@@ -41,21 +52,36 @@ class TryEnds:
     """Try both ends and hold all later trials to what they showed."""
 
     def __init__(
-        self, trials: Trials, good: Revision, bad: Revision, *, match: Match, ceiling: float, diverged: bool = False
+        self,
+        trials: Trials,
+        good: Revision,
+        bad: Revision,
+        *,
+        match: Match,
+        ceiling: float,
+        diverged: bool = False,
+        fails: float | None = None,
     ) -> None:
-        """`diverged`: GOOD is no ancestor of BAD, so that the ends could also be meant the other way round."""
+        """`diverged`: GOOD is no ancestor of BAD, so that the ends could also be meant the other way round.
+
+        `fails`: how often a start at BAD is known to fail (None: not known).
+        """
         self._trials = trials
         self._good, self._bad = good, bad
         self._match, self._ceiling, self._diverged = match, ceiling, diverged
         self._replaced: str | None = None
+        self._fails = fails
+        self._noisy = fails is not None and fails < 1
+        self._tries = 1
 
     def run(self) -> Ends:
         """Raises EndsWrong when GOOD fails, BAD passes, or an end cannot be tried at all."""
         good = self._good_end()
         bad = self._bad_end(good)
+        self._good_as_often(good)
         fast = self._faster(good, bad)
         self._trials.rejudge()
-        return Ends(good, bad, self._replaced, fast)
+        return Ends(good, bad, self._replaced, fast, self._noisy)
 
     # --- good -----------------------------------------------------------------------------------------
 
@@ -101,9 +127,9 @@ class TryEnds:
 
     def _bad_end(self, good: Judged) -> Judged:
         bad = self._trials.settled(as_tree(self._bad), "bad end")
+        if bad.judgement.symptom.kind is Kind.COMPLETED:
+            bad = self._insist(bad)
         kind = bad.judgement.symptom.kind
-        if kind is Kind.COMPLETED:
-            raise EndsWrong(self._passes(bad), not_in_this_run())
         if kind is Kind.BROKER_NOT_REDIRECTED:
             refuse_unusable(bad, "BAD")
         if kind is Kind.UNKNOWN:
@@ -119,28 +145,104 @@ class TryEnds:
         self._trials.terms.deadlines = deadline.quickened(self._trials.terms.deadlines, (good.trial.observation,))
         return bad
 
-    def _passes(self, bad: Judged) -> str:
-        count = len([message for message in bad.trial.observation.messages if message.wave == 1])
-        return f"BAD completes {count} of {count} here; what differs in production is not in this run."
+    def _insist(self, passed: Judged) -> Judged:
+        """A bad end that passes is tried on; it fails in the end, or what its passes exclude is said."""
+        insist = Insist(self._trials, as_tree(self._bad), self._fails, passed)
+        failing = insist.until_failure()
+        self._tries = len(insist.passed) + 1
+        if failing is None:
+            spent = " The budget is spent." if insist.spent else ""
+            rarer = f"If it fails more rarely than that, say how often: `--fails 1/{5 * insist.wanted}`."
+            raise EndsWrong(
+                f"{passes(insist.passed)} What differs in production is not in this run.{spent}",
+                (*not_in_this_run(), rarer),
+            )
+        self._noisy = True
+        return failing
+
+    # --- noise ----------------------------------------------------------------------------------------
+
+    def _good_as_often(self, good: Judged) -> None:
+        """The good end gets as many starts as the bad one needed to fail once: what fails at both names nobody."""
+        seen = [good.trial.observation]
+        for _ in range(self._tries - 1):
+            seen.append(self._good_once_more().trial.observation)
+        if self._tries > 1:
+            learnt = deadline.learnt(tuple(seen), self._ceiling)
+            self._trials.terms.deadlines = deadline.quickened(learnt, tuple(seen))
+
+    def _good_once_more(self) -> Judged:
+        """One more start of GOOD. Raises EndsWrong when it shows BAD's failure."""
+        again = self._trials.settled(as_tree(self._good), "good end")
+        if again.judgement.verdict is Verdict.BAD:
+            self._trials.rejudge()
+            good, bad = self._starts("good end"), self._starts("bad end")
+            raise EndsWrong(
+                f"It fails at both ends, {again.judgement.symptom}: GOOD {self._good.short} in {good.failed} of "
+                f"{good.tried} starts, BAD {self._bad.short} in {bad.failed} of {bad.tried}. Nobody can be named.",
+                (
+                    "If the bug is older, name an older GOOD.",
+                    "If it is this machine or the broker that fails, not the code: another `--stack` or `--broker`.",
+                ),
+            )
+        return again
+
+    def _starts(self, purpose: str) -> Starts:
+        return Starts.of(one.judgement.verdict for one in self._trials.judged if one.trial.purpose == purpose)
 
     # --- once more, faster ----------------------------------------------------------------------------
 
     def _faster(self, good: Judged, bad: Judged) -> bool:
-        """Each end once more without what only costs time; taken for the search if both show the same (DESIGN 20)."""
+        """Each end once more without what only costs time; taken for the search if both show the same (DESIGN 20).
+
+        It is also the second look that shows an end that disagrees with itself.
+        """
         faithful = self._trials.terms.plan
         self._trials.terms.plan = faithful.faster()
-        for first, revision, purpose in ((good, self._good, "good end"), (bad, self._bad, "bad end")):
-            again = self._trials.settled(as_tree(revision), purpose)
-            if again.judgement.symptom != first.judgement.symptom:
+        if self._good_is_same(good, faithful) and self._bad_is_same(bad, faithful):
+            return True
+        self._trials.terms.plan = faithful
+        return False
+
+    def _good_is_same(self, good: Judged, faithful: Plan) -> bool:
+        again = self._trials.settled(as_tree(self._good), "good end")
+        if again.judgement.symptom != good.judgement.symptom:
+            self._keeps_them("good end")
+            if again.judgement.verdict is Verdict.BAD:  # the flags' doing, or its own?
                 self._trials.terms.plan = faithful
-                self._trials.note(f"Without mingle and gossip the {purpose} differs, so every trial keeps them.")
-                return False
-            if revision is self._good:
-                seen = (first.trial.observation, again.trial.observation)
-                quick = self._trials.terms.deadlines.quick
-                learnt = deadline.learnt(seen, self._ceiling)
-                self._trials.terms.deadlines = deadline.quickened(learnt, seen) if quick else learnt
+                for _ in range(DOUBTED):
+                    self._good_once_more()
+            return False
+        seen = (good.trial.observation, again.trial.observation)
+        quick = self._trials.terms.deadlines.quick
+        learnt = deadline.learnt(seen, self._ceiling)
+        self._trials.terms.deadlines = deadline.quickened(learnt, seen) if quick else learnt
         return True
+
+    def _bad_is_same(self, bad: Judged, faithful: Plan) -> bool:
+        """Where it passes without them, once more with them says whether that is their doing or its own."""
+        again = self._trials.settled(as_tree(self._bad), "bad end")
+        if again.judgement.symptom == bad.judgement.symptom:
+            return True
+        if again.judgement.verdict is Verdict.GOOD and not self._noisy:
+            faster, self._trials.terms.plan = self._trials.terms.plan, faithful
+            self._noisy = self._trials.settled(as_tree(self._bad), "bad end").judgement.verdict is Verdict.GOOD
+            self._trials.terms.plan = faster
+        if again.judgement.verdict is Verdict.GOOD and self._noisy and self._fails_once_more():
+            return True
+        self._keeps_them("bad end")
+        return False
+
+    def _fails_once_more(self) -> bool:
+        """Whether a bad end that fails only sometimes does so without them: tried until it does, or surely does not."""
+        needed = Noise(self._starts("good end"), self._starts("bad end")).passes_needed(alpha=0.05)
+        for _ in range(min(needed, MOST_FAST) - 1):
+            if self._trials.settled(as_tree(self._bad), "bad end").judgement.verdict is Verdict.BAD:
+                return True
+        return False
+
+    def _keeps_them(self, end: str) -> None:
+        self._trials.note(f"Without mingle and gossip the {end} differs, so every trial keeps them.")
 
 
 FLAGS = {

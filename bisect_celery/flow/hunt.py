@@ -12,9 +12,6 @@ from bisect_celery.model import Judged, Request, Revision, Skipped, Verdict
 from bisect_celery.repo.bisect import Found
 from bisect_celery.repo.private import PrivateRepository
 
-# How often a bad answer may turn out to have been a slow good one before the search gives up naming anybody.
-MOST_SEARCHES = 3
-
 
 @dataclass(frozen=True)
 class Hunted:
@@ -43,20 +40,17 @@ class Hunt:
     ) -> None:
         self._repository, self._trials, self._request = repository, trials, request
         self._cancel, self._listener = cancel, listener
-        self._answers: dict[str, Judged] = {}
+        self.answers: dict[str, Judged] = {}  # by sha: the judgements that git was answered with
         self._good: list[Revision] = []
         self._bad: Revision | None = None
 
     def run(self, good: Revision, bad: Revision, known: dict[str, Judged]) -> Hunted:
         """`known` are the ends' judgements by sha. Raises BudgetSpent, InfraError, Cancelled."""
-        self._answers.update(known)
-        doubts: tuple[str, ...] = ()
-        for _ in range(MOST_SEARCHES):
-            found = self._bisect(good, bad)
-            if found.merge_base_bad or found.first_bad is None or self._fails_again(found.first_bad):
-                return self._hunted(found)
-            doubts = (*doubts, self._doubt(found.first_bad))
-        return Hunted(None, self.suspects(), log=found.log, doubts=doubts)
+        self.answers.update(known)
+        found = self._bisect(good, bad)
+        if found.merge_base_bad or found.first_bad is None or self._fails_again(found.first_bad):
+            return self._hunted(found)
+        return Hunted(None, self.suspects(), log=found.log, doubts=(self._doubt(found.first_bad),))
 
     def _bisect(self, good: Revision, bad: Revision) -> Found:
         """Git's whole search; answers that are known are given without a trial."""
@@ -90,8 +84,8 @@ class Hunt:
 
     def _answer(self, revision: Revision) -> Verdict:
         """What the predicate says to git for one revision."""
-        judged = self._answers.get(revision.sha) or self._trials.settled(as_tree(revision), "search")
-        self._answers[revision.sha] = judged
+        judged = self.answers.get(revision.sha) or self._trials.settled(as_tree(revision), "search")
+        self.answers[revision.sha] = judged
         verdict = judged.judgement.verdict
         if verdict is Verdict.GOOD:
             self._good.append(revision)
@@ -110,24 +104,24 @@ class Hunt:
         self._listener(Remaining("search", left, steps, each * steps if each else None))
 
     def _reason(self, revision: Revision) -> str:
-        judged = self._answers.get(revision.sha)
+        judged = self.answers.get(revision.sha)
         return f"{judged.judgement.symptom}: {judged.judgement.rule}" if judged else "git asked no more"
 
     def _fails_again(self, culprit: Revision) -> bool:
         """A silence that becomes git's final bad is listened to once more, at twice the deadline (DESIGN 17).
 
-        If it was none, the better answer takes its place, and git is asked again.
+        If it was none, trials of one commit contradict each other, and git's answers may all be luck.
         """
-        judged = self._answers.get(culprit.sha)
+        judged = self.answers.get(culprit.sha)
         silent = judged is None or judged.judgement.symptom.kind in WAITING or boot_timed_out(judged.trial.observation)
         if not silent:
             return True
         doubled = self._trials.terms.deadlines.doubled()
-        self._answers[culprit.sha] = self._trials.settled(as_tree(culprit), "confirm", deadlines=doubled)
-        return self._answers[culprit.sha].judgement.verdict is Verdict.BAD
+        self.answers[culprit.sha] = self._trials.settled(as_tree(culprit), "confirm", deadlines=doubled)
+        return self.answers[culprit.sha].judgement.verdict is Verdict.BAD
 
     def _doubt(self, culprit: Revision) -> str:
-        now = self._answers[culprit.sha].judgement.symptom
+        now = self.answers[culprit.sha].judgement.symptom
         return f"{culprit.short} failed in the search, and at twice the deadline it showed {now}."
 
     def _parents(self, culprit: Revision) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
@@ -138,8 +132,8 @@ class Hunt:
         bad, unsure = [], []
         parents = self._repository.parents(culprit)
         for parent in parents[:1] if self._request.first_parent else parents:
-            judged = self._answers.get(parent.sha) or self._trials.settled(as_tree(parent), "search")
-            self._answers[parent.sha] = judged
+            judged = self.answers.get(parent.sha) or self._trials.settled(as_tree(parent), "search")
+            self.answers[parent.sha] = judged
             if judged.judgement.verdict is Verdict.BAD:
                 bad.append(parent)
             elif judged.judgement.verdict is Verdict.SKIP:

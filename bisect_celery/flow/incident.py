@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 from bisect_celery import proc
+from bisect_celery.core.repeat import Noise
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
 from bisect_celery.flow.differences import differences
 from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
@@ -19,7 +20,9 @@ from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow, contradictions, unfinished
 from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of
 from bisect_celery.flow.sweep import REQUEST
+from bisect_celery.flow.tell import adjoining, headline, likeliest, match_any_says, not_tested
 from bisect_celery.flow.trials import BudgetSpent, Trials
+from bisect_celery.flow.weigh import Weigh, Weighed
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.lab import Lab
@@ -39,6 +42,8 @@ from bisect_celery.store import codec
 
 # Parent, culprit, cause alone, culprit without it: three rounds of each, and a few more to be sure of the culprit.
 CONFIRMING = 14
+# How often a confirmation may contradict the belief search before nobody is named.
+MOST_WEIGHED = 4
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ def investigate(
             room.request = replace(request, good=good.sha, bad=bad.sha)
             _keep_request(room)
             room.store.begin(room.session)
-        return Investigation(room, good, bad, Range(between.count, between.steps, good.short, bad.short)).run()
+        span = Range(between.count, between.steps, good.short, bad.short)
+        bases = between.merge_bases if between.kind == "diverged" else ()
+        return Investigation(room, good, bad, span, bases).run()
 
 
 def resolved(command: str, request: Request, good: Revision, bad: Revision) -> str:
@@ -121,12 +128,17 @@ def versions() -> tuple[tuple[str, str], ...]:
 class Investigation:
     """One incident in an open session."""
 
-    def __init__(self, room: Room, good: Revision, bad: Revision, between: Range) -> None:
+    def __init__(
+        self, room: Room, good: Revision, bad: Revision, between: Range, merge_bases: tuple[Revision, ...] = ()
+    ) -> None:
+        """`merge_bases`: of GOOD and BAD, where GOOD is no ancestor of BAD."""
         self._room, self._good, self._bad, self._between = room, good, bad, between
+        self._merge_bases = merge_bases
         # One date for everything that no lock pins: the later end's, so that neither end misses what it needs.
         self._as_of = max(good, bad, key=lambda end: datetime.datetime.fromisoformat(end.date)).date
         self._trials: Trials | None = None
         self._hunt: Hunt | None = None
+        self._weigh: Weigh | None = None
         self._infra: InfraError | None = None
 
     def run(self) -> Ended:
@@ -177,14 +189,21 @@ class Investigation:
             match=self._room.request.match,
             ceiling=self._room.request.ceiling,
             diverged=bool(self._room.repository.suspects([self._bad], self._good)),
+            fails=self._room.request.fails,
         ).run()
         self._remember_ends(lab, trials, ends)
+        if ends.noisy:
+            self._weigh_up(trials, "BAD fails only sometimes.")
+            return
         self._estimate(trials)
         hunt = self._hunt = Hunt(
             self._room.repository, trials, self._room.request, self._room.cancel, self._room.listener
         )
         hunted = hunt.run(self._good, self._bad, {self._good.sha: ends.good, self._bad.sha: ends.bad})
-        self._room.save(bisect_log=hunted.log, skipped=self._adjoining(hunted))
+        self._room.save(bisect_log=hunted.log, skipped=adjoining(hunted.skipped, hunted.culprit))
+        if hunted.doubts:
+            self._weigh_up(trials, hunted.doubts[0])
+            return
         if hunted.culprit is None or hunted.bad_parents or hunted.unsure_parents:
             self._end_without_culprit(hunted)
             return
@@ -231,21 +250,99 @@ class Investigation:
         self._room.save(culprit=found)
         wrong = contradictions(found)
         if wrong:
-            self._end(
-                Outcome.CANDIDATES,
-                f"{culprit.short} was found, but its confirmation contradicts the search: {'; '.join(wrong)}.",
-                candidates=(culprit,),
-            )
-        elif unfinished(found):
+            told = f"{culprit.short} was found, but its confirmation contradicts the search: {'; '.join(wrong)}."
+            self._weigh_up(trials, told)
+        else:
+            self._end_with(found)
+
+    def _end_with(self, found: Culprit, probability: float = 1.0) -> None:
+        """What was found and is not contradicted; `probability` is how sure the search was of the commit."""
+        culprit = found.revision
+        if unfinished(found):
+            sure = f" ({probability:.0%} sure)" if probability < 1 else ""
             self._end(
                 Outcome.COMMIT_ONLY,
-                f"{headline(found)} The budget was spent before all of it was confirmed three times.",
+                f"{headline(found)}{sure} The budget was spent before all of it was confirmed often enough.",
                 advice=(self._more_time(),),
             )
         elif found.cause and found.fix:
             self._end(Outcome.CONFIRMED, headline(found))
         else:
             self._end(Outcome.COMMIT_ONLY, f"{culprit.short} “{culprit.title}” broke it; no smaller cause was proven.")
+
+    # --- where trials contradict one another ----------------------------------------------------------
+
+    def _weigh_up(self, trials: Trials, why: str) -> None:
+        """The belief search, narrowing and confirming, until nothing contradicts what was found."""
+        trials.note(f"{why} From here on every start is evidence, and none is proof.")
+        trials.reuse = False
+        weigh = self._weigh = Weigh(
+            self._room.repository,
+            trials,
+            self._room.request,
+            self._room.listener,
+            self._good,
+            self._bad,
+            self._merge_bases,
+        )
+        signature = trials.terms.signature
+        for _ in range(MOST_WEIGHED):
+            trials.terms.signature = signature
+            self._room.save(culprit=None)
+            weighed = weigh.run()
+            self._remember_weighed(weigh, weighed)
+            if weighed.culprit is None or weighed.noise is None:
+                self._end_unnamed(weigh, weighed)
+                return
+            found = self._confirmed_often(trials, weighed.culprit, weighed.noise)
+            wrong = contradictions(found)
+            older = weigh.older(found.confirmation)
+            if older:
+                self._end_without_culprit(Hunted(weighed.culprit, bad_parents=older))
+                return
+            if not wrong:
+                self._end_with(found, dict(weighed.probabilities)[weighed.culprit.sha])
+                return
+            trials.note(f"{weighed.culprit.short}: its confirmation contradicts the search: {'; '.join(wrong)}.")
+        weigh.hear()
+        self._room.save(culprit=None, probabilities=weigh.probabilities())
+        told = f"Nothing that was found could be confirmed. {likeliest(weigh)}"
+        self._end(Outcome.CANDIDATES, told, candidates=weigh.candidates(), advice=(self._more_time(),))
+
+    def _remember_weighed(self, weigh: Weigh, weighed: Weighed) -> None:
+        skipped = tuple(
+            Skipped(weigh.revision(sha), f"{judged.judgement.symptom}: {judged.judgement.rule}")
+            for sha, judged in weigh.skipped().items()
+        )
+        self._room.save(
+            bisect_log=weigh.log(weighed.culprit),
+            skipped=adjoining(skipped, weighed.culprit),
+            probabilities=weighed.probabilities,
+        )
+
+    def _confirmed_often(self, trials: Trials, culprit: Revision, noise: Noise) -> Culprit:
+        parents = tuple(self._room.repository.parents(culprit))
+        parents = parents[:1] if self._room.request.first_parent else parents
+        self._room.save(culprit=Culprit(culprit))
+        found = Narrow(self._room.repository, trials, self._room.listener, noise).run(culprit, parents)
+        self._room.save(culprit=found)
+        return found
+
+    def _end_unnamed(self, weigh: Weigh, weighed: Weighed) -> None:
+        if weighed.merge_base_bad:
+            self._end_without_culprit(Hunted(None, merge_base_bad=True))
+        elif weighed.candidates:
+            self._end(
+                Outcome.CANDIDATES,
+                f"{likeliest(weigh)} More trials cannot part them.",
+                candidates=weighed.candidates,
+                advice=self._match_advice(weighed.candidates, weigh.skipped()),
+            )
+        else:
+            self._end(
+                Outcome.NO_CULPRIT,
+                f"No commit in the range brings it ({weighed.none:.0%} sure): it fails as often before as after them.",
+            )
 
     # --- other ends -----------------------------------------------------------------------------------
 
@@ -274,27 +371,29 @@ class Investigation:
                 )
             self._end(
                 Outcome.CANDIDATES,
-                hunted.doubts[0] if hunted.doubts else told,
+                told,
                 candidates=candidates,
-                advice=self._skip_advice(),
+                advice=self._match_advice(candidates, self._hunt.answers if self._hunt else {}),
             )
         else:
             self._end(Outcome.NO_CULPRIT, "No commit in the range breaks it.")
 
-    def _skip_advice(self) -> tuple[str, ...]:
-        if self._room.request.match is Match.SAME:
-            return ("Revisions that fail differently were skipped; `--match any` counts them as bad.",)
-        return ()
+    def _match_advice(self, candidates: tuple[Revision, ...], judged: Mapping[str, Judged]) -> tuple[str, ...]:
+        if self._room.request.match is not Match.SAME:
+            return ()
+        return tuple(filter(None, (match_any_says(candidates, judged),)))
 
     def _budget_spent(self) -> None:
-        left = self._suspects() if self._room.session.culprit is None else ()
-        known = self._room.session.culprit
+        weigh, known = self._weigh, self._room.session.culprit
+        left = self._suspects() if known is None else ()
         outcome = Outcome.COMMIT_ONLY if known else Outcome.CANDIDATES
-        what = (
-            f"{known.revision.short} broke it; its hunks were not all tried"
-            if known
-            else f"{len(left)} commits are left"
-        )
+        if known:
+            what = f"{known.revision.short} broke it; its hunks were not all tried"
+        elif weigh is not None:
+            what = likeliest(weigh)[:-1]
+            self._room.save(probabilities=weigh.probabilities(), bisect_log=weigh.log(None))
+        else:
+            what = f"{len(left)} commits are left"
         self._end(
             outcome,
             f"The budget of {self._room.request.budget:g} minutes is spent: {what}.",
@@ -304,6 +403,8 @@ class Investigation:
 
     def _suspects(self) -> tuple[Revision, ...]:
         """The commits that can still be the first bad one; before the search began, all of the range."""
+        if self._weigh is not None:
+            return self._weigh.candidates()
         if self._hunt is not None:
             return self._hunt.suspects()
         request = self._room.request
@@ -316,15 +417,6 @@ class Investigation:
         return f"Go on: `bisect-celery resume {self._room.session.id}`."
 
     # --- telling --------------------------------------------------------------------------------------
-
-    def _adjoining(self, hunted: Hunted) -> tuple[Skipped, ...]:
-        if hunted.culprit is None:
-            return hunted.skipped
-        near = {hunted.culprit.sha, *hunted.culprit.parents}
-        return tuple(
-            replace(skipped, adjoins=skipped.revision.sha in near or bool(near & set(skipped.revision.parents)))
-            for skipped in hunted.skipped
-        )
 
     def _end(
         self,
@@ -360,33 +452,6 @@ def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:
     worker = good.trial.observation.worker
     said = (("the project's celery", worker.celery), ("the project's python", worker.python))
     return tuple((name, version) for name, version in said if version)
-
-
-def headline(culprit: Culprit) -> str:
-    """The sentence that says it all."""
-    revision = culprit.revision
-    if not culprit.fix:
-        return f"{revision.short} “{revision.title}” broke it."
-    where = sorted({atom.path for atom in culprit.fix})
-    pieces = "one change" if len(culprit.fix) == 1 else f"{len(culprit.fix)} changes"
-    return (
-        f"{revision.short} “{revision.title}” broke it, by {pieces} in {', '.join(where)}; putting that back cures it."
-    )
-
-
-def not_tested(request: Request, session: Session) -> tuple[str, ...]:
-    """What nobody should read into the result."""
-    said = [
-        "State that an older revision leaves behind (tables, queues, unconsumed messages): every trial began clean."
-    ]
-    said.append("A broker restart, a cut connection, or a full disk.")
-    if request.probe.task is None:
-        said.append("The project's own tasks: the probe was a task that every Celery has (`--task NAME`).")
-    if request.probe.expect is None:
-        said.append("The values that tasks returned (`--expect JSON`).")
-    if session.culprit is not None and session.culprit.fix:
-        said.append("The fix on today's tip: it was tried on the culprit only.")
-    return tuple(said)
 
 
 def _ends_module(module: str, task: str) -> bool:

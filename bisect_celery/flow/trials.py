@@ -26,6 +26,8 @@ WAITING = frozenset(
 )
 
 
+# What every start of a tree shows once one did: trying again is of no use.
+NEVER_RUNS = frozenset({Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED})
 NEVER_REUSED = frozenset({Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED})
 
 
@@ -72,6 +74,8 @@ class Trials:
         self._number = max((j.trial.number for j in stored), default=0)
         self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored if j.trial.reused is None)
         self.judged: list[Judged] = []
+        # Once trials of one tree contradict each other, another session's trial is no answer for this one.
+        self.reuse = True
 
     # --- trying ---------------------------------------------------------------------------------------
 
@@ -83,7 +87,7 @@ class Trials:
         stored = self._replay.get((tree.sha, mode, attempt))
         if stored is not None and stored.digest == self._digest(self.terms.plan):
             return self._finish(stored, replayed=True)
-        if purpose in REUSED and attempt == 1 and (known := self._known(tree, mode)) is not None:
+        if self.reuse and purpose in REUSED and attempt == 1 and (known := self._known(tree, mode)) is not None:
             self._number += 1
             reused = replace(known, number=self._number, tree=tree, purpose=purpose, attempt=attempt)
             return self._finish(reused, replayed=False)
@@ -132,6 +136,14 @@ class Trials:
                 "Nothing is judged beside another broker: name its variable, `--env NAME={broker_url}`.",
             )
         return judged
+
+    def starts(self) -> tuple[Judged, ...]:
+        """The trials that may be counted together: made under today's plan, with as many probes (`core.rates`).
+
+        Faithful ones count beside fast ones, which were taken only because they show the same; not the other way round.
+        """
+        digest, modes = self._digest(self.terms.plan), {"faithful", self.terms.mode}
+        return tuple(one for one in self.judged if one.trial.digest == digest and one.trial.mode in modes)
 
     # --- judging --------------------------------------------------------------------------------------
 

@@ -99,8 +99,8 @@ def commits(git: Git, span: Range, *options: str) -> list[str]:
 
 
 def parents_between(git: Git, span: Range) -> dict[str, tuple[str, ...]]:
-    """The parents of every commit of a range, whatever paths it is limited to: what lies between its suspects too."""
-    lines = git.lines("rev-list", "--parents", *replace(span, paths=()).words())
+    """The parents of every commit of a range, descendants first, whatever paths it is limited to."""
+    lines = git.lines("rev-list", "--topo-order", "--parents", *replace(span, paths=()).words())
     found = {commit: tuple(parents) for commit, *parents in map(str.split, lines)}
     return {commit: parents[:1] for commit, parents in found.items()} if span.first_parent else found
 
