@@ -49,6 +49,7 @@ class _Entry:
     checked: str | None = None
     said: str | None = None
     canvas: tuple[str, ...] = ()
+    published: float | None = None
     again: int = 0
     unread: bool = False
 
@@ -107,6 +108,7 @@ class _Entry:
             said=self.said,
             canvas=len(self.canvas),
             canvas_over=canvas_over,
+            published=self.published,
             again=self.again,
             unread=self.unread,
         )
@@ -122,8 +124,12 @@ class Ledger:
         self._quiet = 0.0
         self._queues: tuple[QueueCount, ...] = ()
         self._counted_at = -1.0
+        self._aside = (0, 0)
         self._last_final = 0.0
         self.unregistered = False
+        self.heard: set[str] = set()
+        self.refused = 0
+        self.refusal: str | None = None
         self.children_lost = 0
         self.errors: list[str] = []
         self.faults: list[Fault] = []
@@ -178,6 +184,19 @@ class Ledger:
         entry = self._entries.get(id) or self._others.pop(id, None) or _Entry(id, wave, at)
         entry.wave, entry.canvas = wave, tuple(canvas)
         self._entries[id] = entry
+        self.progress(at)
+
+    def published(self, at: float, id: str) -> None:
+        """The sender has given a message of ours to the broker."""
+        entry = self._entries.get(id)
+        if entry is not None and entry.published is None:
+            entry.published = at
+            self.progress(at)
+
+    def refuse(self, at: float, words: str) -> None:
+        """The worker's main process says that it threw a message away unread, and why; the first reason is kept."""
+        self.refused += 1
+        self.refusal = self.refusal or words
         self.progress(at)
 
     def checked(self, id: str, outcome: str, said: str | None) -> None:
@@ -274,6 +293,10 @@ class Ledger:
     def _totals(queues: tuple[QueueCount, ...]) -> tuple[int, int]:
         return sum(queue.ready for queue in queues), sum(queue.unacked for queue in queues)
 
+    def set_aside(self, ready: int, unacked: int) -> None:
+        """So many messages are left for good: of others, where nobody consumes, or kept by the worker for later."""
+        self._aside = (ready, unacked)
+
     # --- questions while the trial runs -------------------------------------------------------------
 
     @property
@@ -284,8 +307,10 @@ class Ledger:
         return now - self._progress
 
     def drained(self) -> bool:
-        """Whether the work queues hold nothing, neither ready nor unacknowledged, counted after the last final word."""
-        return self._counted_at > self._last_final and self._totals(self._queues) == (0, 0)
+        """Whether the work queues hold nothing, neither ready nor unacknowledged, but for what is set aside; counted
+        after the last final word."""
+        (ready, unacked), aside = self._totals(self._queues), self._aside
+        return self._counted_at > self._last_final and ready <= aside[0] and unacked <= aside[1]
 
     def finals(self, wave: int) -> int:
         """How many messages of a wave have a final state from the worker's or the result's side."""
@@ -299,8 +324,16 @@ class Ledger:
 
     def complete(self, wave: int, *, stored: bool = False) -> bool:
         """Every message of the wave final and the queues empty; `stored`: and every result came back."""
+        return self.over(wave, stored=stored) and self.drained()
+
+    def over(self, wave: int, *, stored: bool = False) -> bool:
+        """Every message of the wave final, whatever the queues hold."""
         entries = [entry for entry in self._entries.values() if entry.wave == wave]
-        return bool(entries) and all(entry.over(stored) for entry in entries) and self.drained()
+        return bool(entries) and all(entry.over(stored) for entry in entries)
+
+    def count(self) -> int:
+        """How many messages are ours."""
+        return len(self._entries)
 
     def reached(self, what: str) -> int:
         """Of how many messages of ours it was seen that they were "received", "started" or "finished" (or came on)."""
@@ -337,6 +370,7 @@ class Ledger:
         consumers: int | None = None,
         held: int | None = None,
         held_others: int = 0,
+        scheduled: int | None = None,
         worker_exit: int | None = None,
         worker_exit_at: float | None = None,
         exit_words: str | None = None,
@@ -355,6 +389,11 @@ class Ledger:
             consumers=consumers,
             held=held,
             held_others=held_others,
+            scheduled=scheduled,
+            counted_at=self._counted_at if self._counted_at >= 0 else None,
+            heard=tuple(sorted(self.heard)),
+            refused=self.refused,
+            refusal=self.refusal,
             others=sum(entry.state is None for entry in self._others.values()),
             last_progress=self._progress,
             quiet=self._quiet,

@@ -15,6 +15,7 @@ Nothing is published, and no connection opened, unless every broker address that
 
 from __future__ import print_function
 
+import functools
 import json
 import os
 import re
@@ -29,6 +30,7 @@ except ImportError:  # Python 2
     import Queue as queue  # noqa: N813
 
 import bisect_celery_probe
+import bisect_celery_web
 
 FINAL = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
 # A task every Celery has, newest name first.
@@ -399,7 +401,29 @@ def begin(order):
     return app
 
 
-def serve():
+def look_as_web(web, app, order):
+    """By which app would a web process send the task? Only a shared task leaves that open, or Django's start.
+
+    What is seen is one more fact; that it could not be seen is no failure.
+    """
+    try:
+        task = app.tasks.get(order.get("task"))
+        settings = os.environ.get("DJANGO_SETTINGS_MODULE")
+        if task is None or not (settings or is_shared(task)):
+            return
+        say = functools.partial(tell, "web")
+        web.look(say, app=order["app"], module=task.__module__, settings=settings, broker=order["broker"])
+    except Exception as error:
+        tell("web", error=type(error).__name__)
+
+
+def is_shared(task):
+    """Whether the task's own module holds a proxy that asks for the current app whenever it is used."""
+    found = getattr(sys.modules.get(task.__module__), type(task).__name__, None)
+    return type(found).__name__ == "Proxy"
+
+
+def serve(web):
     lines = queue.Queue()
     reader = threading.Thread(target=orders, args=(lines,))
     reader.daemon = True
@@ -419,6 +443,7 @@ def serve():
                 return
             user = bisect_celery_probe.User(order.get("check"), order.get("script"))
             tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, order.get("task")))
+            look_as_web(web, app, order)
         elif order["do"] == "send":
             pending = pending + send(app, order)
         elif order["do"] == "script":
@@ -440,13 +465,15 @@ def words_of(error):
 
 
 def main():
-    keep_words_apart()
     # Our own folder is not the project's business; the folder we were started in is.
     sys.path[0] = os.getcwd()
+    web = bisect_celery_web.Web(find_app, connections)  # forked while there is one thread, and nothing is loaded
+    keep_words_apart()
     try:
-        serve()
+        serve(web)
     except BaseException as error:  # a project may well call sys.exit() where it is imported
         complain("failed", error)
+    web.close()
     # A project's threads and atexit hooks must not keep us: all that we wanted is said.
     _words[0].flush()
     os._exit(0)

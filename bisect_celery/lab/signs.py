@@ -75,10 +75,14 @@ class Signs:
         self.judging = False
         self.log_required = self.log_forbidden = self.children_replaced = 0
         self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
-        self._broker = urlsplit(broker_url)
+        self._ours = [urlsplit(broker_url)]
         self._done_log, self._must, self._must_not = (
             re.compile(pattern) if pattern else None for pattern in (probe.done_log, probe.log_must, probe.log_must_not)
         )
+
+    def also_ours(self, url: str) -> None:
+        """Another way to the same broker."""
+        self._ours.append(urlsplit(url))
 
     # --- events --------------------------------------------------------------------------------------
 
@@ -170,7 +174,7 @@ class Signs:
         theirs = urlsplit(address)
         with contextlib.suppress(ValueError):
             port = theirs.port or AMQP_PORT
-            return (self._broker.hostname, self._broker.port or AMQP_PORT) == (theirs.hostname, port)
+            return any((ours.hostname, ours.port or AMQP_PORT) == (theirs.hostname, port) for ours in self._ours)
         return False
 
     # --- the sender's words --------------------------------------------------------------------------
@@ -198,6 +202,9 @@ class Signs:
             result_backend=facts.get("result_backend"),
             broker_kind=facts.get("broker_kind"),
         )
+
+    def _web(self, said: dict[str, Any]) -> None:
+        self.facts = replace(self.facts, web_app=said.get("app"), web_broker=said.get("broker"))
 
     def _sending(self, said: dict[str, Any]) -> None:
         acks_late = said.get("acks_late", self.facts.acks_late)
@@ -248,6 +255,7 @@ class Signs:
 _LOG_STATES = {"succeeded": "SUCCESS", "ignored": "IGNORED", "rejected": "REJECTED", "revoked": "REVOKED"}
 _SENDER: dict[Any, Callable[[Signs, dict[str, Any]], None]] = {
     "loaded": Signs._loaded,
+    "web": Signs._web,
     "sending": Signs._sending,
     "sent": Signs._sent,
     "whole": Signs._whole,
