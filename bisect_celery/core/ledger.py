@@ -293,6 +293,11 @@ class Ledger:
     def _totals(queues: tuple[QueueCount, ...]) -> tuple[int, int]:
         return sum(queue.ready for queue in queues), sum(queue.unacked for queue in queues)
 
+    @property
+    def left(self) -> tuple[int, int]:
+        """(ready, unacknowledged) over all work queues, as last counted."""
+        return self._totals(self._queues)
+
     def set_aside(self, ready: int, unacked: int) -> None:
         """So many messages are left for good: of others, where nobody consumes, or kept by the worker for later."""
         self._aside = (ready, unacked)
@@ -324,12 +329,8 @@ class Ledger:
 
     def complete(self, wave: int, *, stored: bool = False) -> bool:
         """Every message of the wave final and the queues empty; `stored`: and every result came back."""
-        return self.over(wave, stored=stored) and self.drained()
-
-    def over(self, wave: int, *, stored: bool = False) -> bool:
-        """Every message of the wave final, whatever the queues hold."""
         entries = [entry for entry in self._entries.values() if entry.wave == wave]
-        return bool(entries) and all(entry.over(stored) for entry in entries)
+        return bool(entries) and all(entry.over(stored) for entry in entries) and self.drained()
 
     def count(self) -> int:
         """How many messages are ours."""
@@ -349,7 +350,11 @@ class Ledger:
 
     def all_over(self, *, stored: bool = False) -> bool:
         """`complete`, of all that was sent so far, whoever sent it."""
-        return all(entry.over(stored) for entry in self._entries.values()) and self.drained()
+        return self.all_final(stored=stored) and self.drained()
+
+    def all_final(self, *, stored: bool = False) -> bool:
+        """The same, whatever the queues hold."""
+        return all(entry.over(stored) for entry in self._entries.values())
 
     def all_succeeded(self) -> bool:
         return all(entry.state == "SUCCESS" for entry in self._entries.values()) and self.drained()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 
-from bisect_celery.model import Environment, Place, Probe, Program
+from bisect_celery.model import Environment, Place, Probe, Program, Step
 
 LEAST_PROBES = 20
 DEFAULT_CONCURRENCY = 2
@@ -58,15 +58,17 @@ class Plan:
     result_url: str | None = None
     source_roots: tuple[str, ...] = ()
     fast: bool = False
+    scenario: tuple[Step, ...] = ()
 
     def faster(self) -> Plan:
         return replace(self, fast=True)
 
     # --- programs -----------------------------------------------------------------------------------
 
-    def worker_program(self, place: Place, environment: Environment) -> Program:
+    def worker_program(self, place: Place, environment: Environment, broker_url: str | None = None) -> Program:
+        """`broker_url` is a way to the place's broker of the worker's own (None: the place's)."""
         argv = (f"{environment.bin}/celery", "-A", self.app, "worker", *self.worker_words(environment))
-        return Program("worker", argv, self._variables(place, environment), self.subfolder)
+        return Program("worker", argv, self._variables(place, environment, broker_url), self.subfolder)
 
     def sender_program(self, place: Place, environment: Environment) -> Program:
         argv = (environment.python, f"{place.guest}/sender.py")
@@ -109,8 +111,11 @@ class Plan:
 
     # --- variables ----------------------------------------------------------------------------------
 
-    def _variables(self, place: Place, environment: Environment) -> tuple[tuple[str, str], ...]:
+    def _variables(
+        self, place: Place, environment: Environment, broker_url: str | None = None
+    ) -> tuple[tuple[str, str], ...]:  # fmt: skip
         """The whole environment of a program: an allow-list of ours, then what the user named (DESIGN 6)."""
+        broker_url = broker_url or place.broker_url
         database = f"sqlite:///{place.work_dir}/database.sqlite3"
         values = {
             "PATH": f"{environment.bin}:/usr/local/bin:/usr/bin:/bin",
@@ -122,14 +127,14 @@ class Plan:
             "C_FORCE_ROOT": "1",  # else Celery refuses to serve projects that use pickle when we are root
             "VIRTUAL_ENV": environment.bin.rpartition("/")[0],
             "DATABASE_URL": database,
-            **dict.fromkeys(BROKER_NAMES, place.broker_url),
+            **dict.fromkeys(BROKER_NAMES, broker_url),
         }
         if self.result_url is not None:
             values["CELERY_RESULT_BACKEND"] = self.result_url
         if self.source_roots:
             values["PYTHONPATH"] = ":".join(f"{place.checkout}/{root}" for root in self.source_roots)
         filled = {
-            "broker_url": place.broker_url,
+            "broker_url": broker_url,
             "result_url": self.result_url or "rpc://",
             "database_url": database,
             "work_dir": place.work_dir,

@@ -127,7 +127,12 @@ class Signs:
             return
         if sign.id is not None:
             self._task_line(at, sign.id, sign)
-        elif sign.what == "unregistered":
+        else:
+            self._worker_sign(at, sign, line)
+
+    def _worker_sign(self, at: float, sign: logs.LogSign, line: str) -> None:
+        """What the worker says of itself, not of one task."""
+        if sign.what == "unregistered":
             self._ledger.unregistered = True
         elif sign.what == "lost":
             self._ledger.children_lost += 1

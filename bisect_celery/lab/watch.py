@@ -19,9 +19,12 @@ from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.ledger import Ledger
+from bisect_celery.core.scenario import takes_network
 from bisect_celery.errors import HeldBack, InfraError
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.lab.plan import PROVIDED, Plan
+from bisect_celery.lab.relay import Relay
+from bisect_celery.lab.scenario import Play
 from bisect_celery.lab.signs import Signs, Tail
 from bisect_celery.model import Cancel, Dump, Environment, Failure, Observation, Place, Running, Stage
 from bisect_celery.probe import logs
@@ -32,8 +35,13 @@ STEP = 0.02
 COUNT_EVERY = 0.08
 PREPARE_DEADLINE = 300.0
 ASK_DEADLINE = 5.0
+LOOK_EVERY = 0.5
+# So long after the last sign all that is left is there to stay, or to be asked about.
+SETTLED = 0.3
 SHOWN_LINES = 12
 LOG_LAG = 5.0
+# What the broker takes to see that a connection is gone.
+GONE_DEADLINE = 10.0
 DEFAULT_QUEUE = "celery"
 # A task every Celery has, newest name first, as in the guest.
 EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
@@ -42,6 +50,8 @@ _INTERNAL = re.compile(
     r"\.pidbox$|^celeryev\.|\.reply\.|^bisect-celery\.|^amq\.gen"
     r"|^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 )
+# Where a worker hears what it is asked; the other such queues are for answers.
+_REMOTE = re.compile(r"^(?!.*\.reply\.).*\.pidbox$")
 
 Looks = Callable[[Observation], bool]
 
@@ -78,7 +88,13 @@ class Watch:
         self._asked_concurrency: int | None = None
         self._held: int | None = None
         self._held_others = 0
+        self._scheduled: int | None = None
+        self._unclaimed = 0
+        self._next_look = 0.0
         self._consumers: int | None = None
+        self._relay: Relay | None = None
+        self._waves = 0
+        self._lent = 0.0
 
     def now(self) -> float:
         return time.monotonic() - self._zero
@@ -88,7 +104,7 @@ class Watch:
     def run(self) -> Observation:
         """Every step may end the trial; the facts up to then are the observation. Raises InfraError, Cancelled."""
         try:
-            for step in (self._prepare, self._load, self._boot, self._first_wave, self._second_wave, self._last_line):
+            for step in (self._prepare, self._load, self._boot, self._scenario, self._last_wave, self._last_line):
                 ended = step()
                 if ended is not None:
                     return self._observe(ended)
@@ -102,10 +118,11 @@ class Watch:
         if ended in ("quiet", "total") and not self._place.healthy():
             raise HeldBack()
         if ended in ("quiet", "total") and self._worker is not None:
-            if self._held is None:
-                self._ask()
-            self._count()
+            self._ask()
+            self._count(closely=True)
             dumps = self._place.dump(self._worker)
+        elif ended == "complete" and self._ledger.left != (0, 0):
+            self._count(closely=True)
         return self._picture(ended, dumps)
 
     def _picture(self, ended: str, dumps: tuple[Dump, ...] = ()) -> Observation:
@@ -119,6 +136,7 @@ class Watch:
             consumers=self._consumers,
             held=self._held,
             held_others=self._held_others,
+            scheduled=self._scheduled,
             worker_exit=exit_code,
             worker_exit_at=self.now() if exit_code is not None else None,
             exit_words=logs.last_words(list(self._signs.log)) if exit_code is not None else None,
@@ -160,8 +178,13 @@ class Watch:
     def _load(self) -> str | None:
         """Start the sender, which loads the app; without a wall the worker waits until the app is known to be ours."""
         self._monitor = Monitor(self._place.harness_url)
-        self._sender = self._place.start(self._plan.sender_program(self._place, self._environment))
+        self._start_sender()
+        assert self._sender is not None
         self._tails.append((Tail(self._sender.out), self._signs.sender_line))
+        return None if self._walled else self._until_loaded()
+
+    def _start_sender(self) -> None:
+        self._sender = self._place.start(self._plan.sender_program(self._place, self._environment))
         broker = urlsplit(self._place.broker_url)
         self._order(
             do="load",
@@ -176,7 +199,6 @@ class Watch:
                 "user": unquote(broker.username or ""),
             },
         )
-        return None if self._walled else self._until_loaded()
 
     def _until_loaded(self) -> str | None:
         """Wait for the sender's word on the app; its own failure to load it is why the worker would not boot."""
@@ -223,8 +245,13 @@ class Watch:
     # --- boot ----------------------------------------------------------------------------------------
 
     def _boot(self) -> str | None:
-        self._worker = self._place.start(self._plan.worker_program(self._place, self._environment))
-        for path in (self._worker.out, self._worker.err):
+        if takes_network(self._plan.scenario):
+            self._relay = Relay(self._place, self._environment, self._cancel)
+            self._signs.also_ours(self._relay.url)
+        assert self._monitor is not None
+        self._monitor.listen()  # where there was a worker before, its exchange is there already
+        worker = self._start_worker()
+        for path in (worker.out, worker.err):
             self._tails.append((Tail(path), self._signs.worker_line))
         stands = self._wait(self._stands, self._deadlines.boot)
         if self._signs.foreign is not None:
@@ -233,12 +260,17 @@ class Watch:
         if not stands and ended != "foreign":
             return self._fails(self._boot_failure())
         if ended is None:
+            self._until_answers()
             self._ready_at = round(self.now(), 3)
-            self._ask()
             self._answers, self._held = self._held is not None, None
             self._ledger.begin(self.now())
             self._signs.judging = True
         return ended
+
+    def _start_worker(self) -> Running:
+        url = self._relay.url if self._relay is not None else None
+        self._worker = self._place.start(self._plan.worker_program(self._place, self._environment, url))
+        return self._worker
 
     def _stands(self) -> bool:
         """Whether a consumer stands on every work queue there is, or on one of them and the worker says it is ready:
@@ -246,14 +278,33 @@ class Watch:
         assert self._monitor is not None
         if self._signs.foreign is not None:
             return True
+        counts = self._standing()
+        consumed = [count for count in counts if count]
+        self._consumers = min(consumed, default=0)
+        if not consumed or not (self._signs.ready or len(consumed) == len(counts)):
+            return False
+        return self._monitor.listen()
+
+    def _standing(self) -> list[int]:
+        """How many consumers stand on each work queue."""
+        assert self._monitor is not None
         queues = [queue for queue in self._place.queues() if not queue.exclusive]
         names = [queue.name for queue in queues if not _INTERNAL.search(queue.name)]
         counts = self._monitor.consumers(names) if names else {}
-        consumed = [count for count in counts.values() if count]
-        self._consumers = min(consumed, default=0)
-        if not consumed or not (self._signs.ready or len(consumed) == len(names)):
-            return False
-        return self._monitor.listen()
+        return [counts.get(name, 0) for name in names]
+
+    def _until_answers(self) -> None:
+        """A worker that can be asked is ready when it answers: its consumer stands before its main loop runs.
+
+        One that never does (its main process hangs) is given as long again as its boot took, and then its probes: the
+        standing consumer takes them, and what becomes of them is the symptom.
+        """
+        end = self.now() + min(max(ASK_DEADLINE, self.now()), self._deadlines.boot)
+        while not self._gone(self._worker) and not self._gone(self._sender):
+            self._ask()
+            deaf = self._signs.ready and not any(_REMOTE.search(queue.name) for queue in self._place.queues())
+            if self._held is not None or deaf or self.now() > end:
+                return
 
     def _boot_failure(self) -> Failure:
         assert self._worker is not None
@@ -273,12 +324,12 @@ class Watch:
         """The worker knows best, then its start line, then its settings."""
         return self._asked_concurrency or self._plan.concurrency(self._signs.facts.concurrency)
 
-    def _first_wave(self) -> str | None:
-        return self._wave(1, self._plan.count(self._concurrency(), self._signs.facts.prefetch))
+    def _scenario(self) -> str | None:
+        return Play(self._plan.scenario, self, self._ledger, self._place, self._relay).run()
 
-    def _second_wave(self) -> str | None:
-        """After the first wave is done: does the pool still serve, and does the worker count every slot as free?"""
-        ended = self._wave(2, self._concurrency())
+    def _last_wave(self) -> str | None:
+        """After all that was sent is done: does the pool still serve, and does the worker count every slot as free?"""
+        ended = self._watch(self.all_over) or self.send(self._concurrency()) or self._watch(self.all_over)
         if ended is not None:
             self._held = None  # what was free before it need not be now
             return ended
@@ -291,7 +342,21 @@ class Watch:
         self._ask()
         return self._held == 0 and self._ledger.drained()
 
-    def _wave(self, wave: int, count: int) -> str | None:
+    def all_over(self) -> bool:
+        """Whether nothing more is to come of what was sent so far, nor is left but what others put where it stays."""
+        stored = self._signs.facts.ignore_result is False
+        if self._ledger.all_over(stored=stored):
+            return True
+        still = self._ledger.quiet_for(self.now()) > SETTLED
+        if still and self._ledger.all_final(stored=stored) and self._look():
+            self._ledger.set_aside(self._unclaimed, self._scheduled or 0)
+        return False
+
+    def send(self, count: int) -> str | None:
+        """One more wave; 0: as many as prove every slot. For `lab.scenario` too, as are the methods further down."""
+        self._waves += 1
+        wave = self._waves
+        count = count or self._plan.count(self._concurrency(), self._signs.facts.prefetch)
         probe = self._plan.probe
         if probe.script is not None:
             return self._script_wave(wave, count)
@@ -310,7 +375,7 @@ class Watch:
                 ids=ids,
                 wave=wave,
             )
-        return self._watch(lambda: self._ledger.complete(wave, stored=self._signs.facts.ignore_result is False))
+        return None
 
     def _script_wave(self, wave: int, count: int) -> str | None:
         """As the user's own file sends: what it sends becomes known as it is sent."""
@@ -318,9 +383,7 @@ class Watch:
         ended = self._watch(lambda: self._signs.whole == wave)
         if ended == "quiet":
             return self._fails(Failure(Stage.PROBE, "`send` of the probe file did not return; it must not wait"))
-        return ended or self._watch(
-            lambda: self._ledger.complete(wave, stored=self._signs.facts.ignore_result is False)
-        )
+        return ended
 
     def _last_line(self) -> str | None:
         """Logs lag behind: what must appear in the worker's has a moment to do so when all else is complete."""
@@ -345,7 +408,7 @@ class Watch:
 
     def _watch(self, done: Callable[[], bool]) -> str | None:
         """Step until `done`; otherwise why watching ended: "exit", "failure", "foreign", "quiet", "total"."""
-        end = (self._ready_at or 0.0) + self._deadlines.total
+        end = (self._ready_at or 0.0) + self._deadlines.total + self._lent
         while True:
             self._step()
             if done():
@@ -375,7 +438,18 @@ class Watch:
         if quiet > self._deadlines.quiet:
             return True
         quick = self._deadlines.quick
-        return quick is not None and quiet > quick and self._looks_bad(self._picture("quiet"))
+        if quick is None or quiet <= quick or not self._look():
+            return False
+        return self._looks_bad(self._picture("quiet"))
+
+    def _look(self) -> bool:
+        """Ask worker and broker for all that only asking tells; now and then, and the answer is whether it was now."""
+        if self.now() < self._next_look:
+            return False
+        self._ask()
+        self._count(closely=True)
+        self._next_look = self.now() + LOOK_EVERY
+        return True
 
     def _ask(self) -> None:
         """Ask the worker, through the sender, what it holds; a worker that does not answer leaves things unknown."""
@@ -386,6 +460,8 @@ class Watch:
         held = asked.get("held")
         self._held = None if held is None else len(held)
         self._held_others = sum(not self._ledger.is_ours(identity) for identity in held or ())
+        later = asked.get("scheduled")
+        self._scheduled = None if later is None else sum(not self._ledger.is_ours(identity) for identity in later)
         facts = self._signs.facts
         self._asked_concurrency = asked.get("concurrency") or self._asked_concurrency
         self._signs.facts = replace(
@@ -395,23 +471,79 @@ class Watch:
             pool=asked.get("pool") or facts.pool,
         )
 
+    # --- what a scenario does (`lab.scenario.Hands`) -------------------------------------------------
+
+    def until(self, done: Callable[[], bool]) -> str | None:
+        return self._watch(done)
+
+    def idle(self, seconds: float) -> None:
+        end = self.now() + seconds
+        while self.now() < end:
+            self._step()
+
+    def lend(self, seconds: float) -> None:
+        self._lent += seconds
+
+    def leave_broker(self) -> None:
+        """The sender is a client whose way back is not in question: afterwards it is a new one."""
+        assert self._sender is not None
+        assert self._monitor is not None
+        self._sender.stop()
+        self._monitor.close()
+        self._monitor = None
+
+    def return_to_broker(self) -> str | None:
+        self._monitor = Monitor(self._place.harness_url)
+        self._monitor.listen()
+        self._signs.loaded = False
+        self._start_sender()
+        return self._until_loaded()
+
+    def end_worker(self, hard: bool) -> bool:
+        worker = self._worker
+        assert worker is not None
+        if not hard:
+            worker.ask_to_end()
+            hard = not self._wait(lambda: not worker.alive(), self._deadlines.quiet, worker=False)
+        worker.stop()
+        self._step()  # its last words
+        self._wait(lambda: not any(self._standing()), GONE_DEADLINE, worker=False)
+        return hard
+
+    def start_worker(self) -> str | None:
+        self._signs.ready = False
+        self._signs.log.clear()
+        self._start_worker()
+        if self._wait(self._stands, self._deadlines.boot):
+            return "foreign" if self._signs.foreign is not None else None
+        return self._fails(self._boot_failure())
+
     # --- one step ------------------------------------------------------------------------------------
 
     def _step(self) -> None:
         self._cancel.check()
-        assert self._monitor is not None
-        for event in self._monitor.drain(STEP):
-            self._signs.event(event)
+        if self._monitor is None:  # there is no broker at present
+            self._cancel.wait(lambda: False, STEP)
+        else:
+            for event in self._monitor.drain(STEP):
+                self._signs.event(event)
         for tail, take in self._tails:
             for line in tail.lines():
                 take(line)
-        if self.now() >= self._next_count:
+        if self._monitor is not None and self.now() >= self._next_count:
             self._count()
 
-    def _count(self) -> None:
+    def _count(self, *, closely: bool = False) -> None:
+        """`closely`: with the consumers of queues in which something waits."""
         began = self.now()  # what happened while the broker was counting may be missing from its answer
         queues = [queue for queue in self._place.queues() if not _INTERNAL.search(queue.name)]
+        if closely and self._monitor is not None:
+            standing = self._monitor.consumers(queue.name for queue in queues if queue.ready)
+            queues = [replace(queue, consumers=standing.get(queue.name)) for queue in queues]
+            self._unclaimed = sum(queue.ready for queue in queues if queue.consumers == 0)
         self._ledger.counted(began, queues)
+        if self._monitor is not None and self._ready_at is not None:
+            self._monitor.listen()  # again, after the broker was away
         self._next_count = self.now() + COUNT_EVERY
 
     def _order(self, **order: Any) -> None:
