@@ -106,7 +106,10 @@ def _called_by_own(frames: Sequence[Frame]) -> str | None:
 
 
 def _told(frame: Frame) -> str:
-    """Without its line, and without its class, which Python before 3.11 does not tell."""
+    """Without its line, and without its class, which Python before 3.11 does not tell. An import is one, however it is
+    written: how Python goes about it depends on that."""
+    if frame["file"].startswith("<frozen importlib"):
+        return "import (importlib)"
     return f"{frame['name'].rpartition('.')[2]} ({short(frame['file'])})"
 
 

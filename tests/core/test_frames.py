@@ -52,6 +52,13 @@ def test_a_hang_in_celery_itself_after_the_body_is_told_by_what_it_does_there() 
     assert tasks_wait_in([child(*frames)]) == "mark_as_done (celery/backends/base.py)"
 
 
+def test_an_import_is_an_import_however_it_is_written() -> None:
+    frozen = ("acquire (<frozen importlib._bootstrap>:110)", "{} (<frozen importlib._bootstrap>:1084)")
+    for entered in ("_find_and_load", "_handle_fromlist"):
+        frames = (frozen[0], frozen[1].format(entered), "__call__ (shop/audit.py:12)")
+        assert tasks_wait_in([child(*frames)]) == "import (importlib)"
+
+
 def test_only_processes_that_hold_a_task_are_asked_and_most_of_them_decide() -> None:
     idle = Dump(9, "child", IDLE)
     assert tasks_wait_in([idle, Dump(8, "parent", IDLE)]) is None
