@@ -12,6 +12,7 @@ from rich.console import Console
 from bisect_celery.cli.attempt import try_
 from bisect_celery.cli.context import Context
 from bisect_celery.cli.demo import demo
+from bisect_celery.cli.doctor import doctor
 from bisect_celery.cli.exits import ABOVE_GIT, USAGE, told
 from bisect_celery.cli.history import clean, report, resume
 from bisect_celery.cli.reproduce import reproduce
@@ -41,6 +42,7 @@ for name, command in (
     ("report", report),
     ("resume", resume),
     ("clean", clean),
+    ("doctor", doctor),
 ):
     app.command(name)(command)
 

@@ -88,18 +88,21 @@ class LocalRunner:
             raise UserError(
                 f"Environments for Python {version} cannot be built: uv begins at 3.6.", "Choose another: --python 3.8."
             )
-        candidates = [self._own()] if version is None else self._candidates(version)
-        for path in candidates:
-            known = self._ask(path)
-            if known is not None and (version is None or _fits(version, known[1])):
-                return known
-        found = self._from_uv(version) if version is not None else None
+        found = self.installed(version) or (self._from_uv(version) if version is not None else None)
         if found is not None:
             return found
         raise UserError(
             f"There is no Python {version or 'to build with'} on this machine.",
             "Install it (for example `uv python install`), or choose another with `--python`.",
         )
+
+    def installed(self, version: str | None) -> tuple[str, str] | None:
+        """(path, full version) of a Python of `version` that is here already, None otherwise. Fetches nothing."""
+        for path in [self._own()] if version is None else self._candidates(version):
+            known = self._ask(path)
+            if known is not None and (version is None or _fits(version, known[1])):
+                return known
+        return None
 
     def _by_path(self, path: str) -> tuple[str, str]:
         known = self._ask(Path(path).expanduser()) if os.sep in path else None

@@ -27,7 +27,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     if answers and request.broker != "embedded":
         why = "asked for" if request.stack else "a container engine answers"
         return container.ContainerStack(
-            owner=owner, state=scratch / "container", environ=os.environ, why=why, ca_bundle=_ca_bundle()
+            owner=owner, state=scratch / "container", environ=os.environ, why=why, ca_bundle=ca_bundle()
         )
     return _processes(request, home, scratch, "asked for" if request.stack else reason or HERE)
 
@@ -49,7 +49,7 @@ def _node(request: Request, scratch: Path) -> tuple[BrokerNode, str]:
     return EmbeddedNode(scratch / "broker"), "RabbitMQ is not installed"
 
 
-def _ca_bundle() -> Path | None:
+def ca_bundle() -> Path | None:
     """A company's own certificates, by the names under which tools look for them; for builds only."""
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         path = Path(os.environ.get(name) or "")

@@ -1,0 +1,178 @@
+"""What this machine has of what trials need, what is missing, and how to get it. Looks; installs nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisect_celery import proc
+from bisect_celery.environment.local import LocalRunner
+from bisect_celery.errors import InfraError, UserError
+from bisect_celery.flow.stacks import ca_bundle
+from bisect_celery.home import Home
+from bisect_celery.repo.git import need_git
+from bisect_celery.stack import container, pyspy
+from bisect_celery.stack.rabbitmq import find_rabbitmq
+
+ASK_DEADLINE = 20.0
+# A container stack with its images, the environments of a search, and its logs; a worker, a broker and a build at once.
+ROOM, MEMORY = 5_000_000_000, 2_000_000_000
+PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.9", "3.8", "3.7", "3.6")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for. `needed`: without it no trial can be made at all; `help` is how to get it."""
+
+    name: str
+    found: str | None
+    help: str = ""
+    needed: bool = False
+
+    @property
+    def well(self) -> bool:
+        return self.found is not None
+
+
+def examine(home: Home) -> Iterator[Check]:
+    """One check after another; each takes seconds at most."""
+    for look in _LOOKS:
+        yield look(home)
+
+
+def best_stack(checks: tuple[Check, ...]) -> str:
+    """What `run` would take here, in words."""
+    well = {check.name for check in checks if check.well}
+    if "container stack" in well:
+        return "containers with RabbitMQ"
+    return "processes with a private RabbitMQ" if "rabbitmq-server" in well else "processes with the embedded broker"
+
+
+# --- what every trial needs --------------------------------------------------------------------------
+
+
+def _git(_: Home) -> Check:
+    try:
+        need_git()
+        version = proc.run(["git", "--version"], deadline=ASK_DEADLINE, check=False).text()
+    except (InfraError, UserError) as error:
+        return Check("git", None, f"{error.message} {error.hint}".strip(), needed=True)
+    return Check("git", version.removeprefix("git version").strip(), needed=True)
+
+
+def _uv(home: Home) -> Check:
+    try:
+        (uv,) = _runner(home).uv()
+        version = proc.run([uv, "--version"], deadline=ASK_DEADLINE).text().strip()
+    except InfraError as error:
+        return Check("uv", None, f"{error.message} {error.hint}".strip(), needed=True)
+    return Check("uv", version, needed=True)
+
+
+def _disk(home: Home) -> Check:
+    free = shutil.disk_usage(home.make().cache).free
+    where = f"{free / 1e9:.1f} GB free for {home.cache}"
+    low = f"{where}: `bisect-celery clean`, or BISECT_CELERY_HOME on another disk."
+    return Check("disk", where, needed=True) if free >= ROOM else Check("disk", None, low, needed=True)
+
+
+def _memory(_: Home) -> Check:
+    free = _available_memory()
+    if free is None:
+        return Check("memory", "cannot be told on this system")
+    words = f"{free / 1e9:.1f} GB free"
+    return Check("memory", words) if free >= MEMORY else Check("memory", None, f"{words}: a broker may hold back.")
+
+
+def _available_memory() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    values = dict(line.split(":", 1) for line in lines)
+    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None
+
+
+# --- stacks ------------------------------------------------------------------------------------------
+
+
+def _containers(_: Home) -> Check:
+    answers, why = container.available(os.environ)
+    if answers:
+        return Check("container stack", f"{why}, with images; trials have no route out")
+    help_ = "Start Docker, or set DOCKER_HOST. Images without a registry: `sudo scripts/build-images`."
+    return Check("container stack", None, f"{_sentence(why)} {help_} Without it processes serve.")
+
+
+def _compose(_: Home) -> Check:
+    try:
+        done = proc.run(["docker", "compose", "version", "--short"], deadline=ASK_DEADLINE, check=False)
+        version = done.text().strip() if done.code == 0 else ""
+    except InfraError:
+        version = ""
+    help_ = "Only a project's own compose file needs it: install Docker's compose plugin."
+    return Check("docker compose", version or None, help_)
+
+
+def _rabbitmq(_: Home) -> Check:
+    found = find_rabbitmq()
+    if found is None:
+        help_ = "Install `rabbitmq-server` (it need not run), or use containers. Else the broker is emulated."
+        return Check("rabbitmq-server", None, help_)
+    return Check("rabbitmq-server", f"{found.server}; a private node is started from it")
+
+
+def _route_out(_: Home) -> Check:
+    return Check(
+        "route out of trials", "walled in containers; programs of the process stack reach what this machine reaches"
+    )
+
+
+# --- the rest ----------------------------------------------------------------------------------------
+
+
+def _pythons(home: Home) -> Check:
+    runner, found = _runner(home), []
+    for version in PYTHONS:
+        path = runner.installed(version)
+        if path is not None:
+            found.append(path[1])
+    help_ = "Install the one your project uses, or let uv fetch it: `uv python install VERSION`."
+    return Check("interpreters", ", ".join(found) or None, help_)
+
+
+def _pyspy(_: Home) -> Check:
+    binary = pyspy.binary()
+    help_ = "`pip install py-spy` beside bisect-celery; without it nobody sees where a hang waits."
+    return Check("py-spy", str(binary) if binary else None, help_)
+
+
+def _certificates(_: Home) -> Check:
+    bundle = ca_bundle()
+    return Check("CA bundle", f"{bundle}, for builds" if bundle else "none named; SSL_CERT_FILE names a company's own")
+
+
+def _runner(home: Home) -> LocalRunner:
+    return LocalRunner(home.make().builds)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:].rstrip(".") + "."
+
+
+_LOOKS: tuple[Callable[[Home], Check], ...] = (
+    _git,
+    _uv,
+    _disk,
+    _memory,
+    _containers,
+    _compose,
+    _rabbitmq,
+    _route_out,
+    _pythons,
+    _pyspy,
+    _certificates,
+)
