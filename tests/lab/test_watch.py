@@ -406,8 +406,9 @@ def test_a_single_slot_lost_behind_good_results_and_an_empty_queue(tried: Tried)
         shop("app.conf.worker_enable_remote_control = False", PLAIN, ONE_HANGS_AFTER), deadlines=SILENT
     )
 )  # fmt: skip
-def test_a_single_slot_lost_in_a_worker_that_cannot_be_asked_is_never_good(tried: Tried) -> None:
-    assert tried.kind is Kind.UNKNOWN, tried.seen
+def test_a_single_slot_lost_in_a_worker_that_cannot_be_asked_shows_by_the_end_that_was_not_told(tried: Tried) -> None:
+    assert tried.seen.symptom == Symptom(Kind.SLOT_LOST), tried.seen
+    assert tried.observation.held is None
     assert {message.state for message in tried.messages} == {"SUCCESS"}
     assert sum("event" not in message.sources for message in tried.messages) == 1
 
@@ -524,7 +525,7 @@ def test_another_task_that_the_probe_sent_never_ends(tried: Tried) -> None:
 
 @of(Scenario(shop("app.conf.task_routes = {'shop.work': {'queue': 'mail'}}", PLAIN), deadlines=SILENT))
 def test_a_route_to_a_queue_that_the_worker_does_not_consume(tried: Tried) -> None:
-    assert tried.seen.symptom == Symptom(Kind.NEVER_RECEIVED), tried.seen
+    assert tried.seen.symptom == Symptom(Kind.NEVER_RECEIVED, None, "no consumer"), tried.seen
     assert tried.counts() == (20, 0)
     assert {message.received for message in tried.messages} == {None}
 
