@@ -295,6 +295,23 @@ def owner() -> Owner | None:
 
 @functools.cache
 def machine_id() -> str:
+    """This machine and, after a colon, this view of its processes: two containers may share an engine, a kernel and
+    a baked-in machine id, and yet a pid of one means nothing in the other."""
+    return f"{_host_id()}:{_pid_namespace()}"
+
+
+def same_machine(owner: Owner) -> bool:
+    """Whether an owner is, or was, of this machine, in whichever view of its processes."""
+    return owner.machine.partition(":")[0] == _host_id()
+
+
+def _pid_namespace() -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid").removeprefix("pid:").strip("[]")
+    return ""
+
+
+def _host_id() -> str:
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         with contextlib.suppress(OSError):
             if text := Path(path).read_text().strip():
@@ -350,10 +367,12 @@ def ancestors() -> Iterator[tuple[str, ...]]:
 
 def is_alive(owner: Owner) -> bool:
     """Whether the process that owns something still runs; True also where that cannot be known."""
-    if owner.machine != machine_id():
+    if not same_machine(owner):
         return True
     if boot_id() and owner.boot != boot_id():
         return False
+    if owner.machine != machine_id():
+        return True
     if not Path("/proc/self/stat").exists():
         return _exists(owner.pid)
     return start_time(owner.pid) == owner.started

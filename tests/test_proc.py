@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,14 @@ def test_kill_labelled_takes_daemons_and_nobody_else(owner: Owner, tmp_path: Pat
     assert not spared.alive()
     assert proc.is_alive(owner)
     assert not proc.is_alive(Owner(owner.machine, owner.boot, foreign.pid, 1, owner.session))
+
+
+def test_what_another_container_on_this_machine_owns_is_not_taken_for_dead() -> None:
+    here = proc.own("a session")
+    elsewhere = replace(here, machine=here.machine.partition(":")[0] + ":4026539999", pid=4_000_000)
+    assert proc.same_machine(elsewhere)
+    assert proc.is_alive(elsewhere), "its pid means nothing here"
+    assert not proc.is_alive(replace(here, pid=4_000_000))
+    assert not proc.is_alive(replace(elsewhere, boot="an earlier boot"))
+    assert proc.is_alive(replace(elsewhere, machine="another:1", boot="an earlier boot"))
+    assert not proc.same_machine(replace(elsewhere, machine="another:1"))

@@ -41,4 +41,4 @@ def forget_requests(home: Home, store: Store) -> None:
 
 
 def _is_dead(owner: Owner) -> bool:
-    return owner.machine == proc.machine_id() and not proc.is_alive(owner)
+    return proc.same_machine(owner) and not proc.is_alive(owner)

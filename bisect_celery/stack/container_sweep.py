@@ -47,8 +47,7 @@ def left_by(owner_is_dead: Callable[[Owner], bool]) -> list[str]:
 
 
 def _ours(owner_is_dead: Callable[[Owner], bool]) -> Callable[[Owner], bool]:
-    machine = proc.machine_id()
-    return lambda owner: owner.machine == machine and owner_is_dead(owner)
+    return lambda owner: proc.same_machine(owner) and owner_is_dead(owner)
 
 
 def _remove(wanted: Callable[[Owner], bool], settle: float) -> list[str]:
