@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect_celery.config.detect import Detected, detect
 from bisect_celery.config.listing import FolderListing, Listing
 from bisect_celery.config.load import Loaded, Variable, load
-from bisect_celery.config.request import describe, to_request
+from bisect_celery.config.request import describe, to_request, told_of_message
 from bisect_celery.config.settings import KEYS
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "detect",
     "load",
     "to_request",
+    "told_of_message",
 ]

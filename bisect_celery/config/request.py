@@ -6,19 +6,22 @@ import dataclasses
 import json
 import operator
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bisect_celery.config.commands import worker_words
 from bisect_celery.config.detect import Detected
 from bisect_celery.config.load import Loaded
+from bisect_celery.config.message import HINT, Stuck
 from bisect_celery.config.settings import SETTINGS
 from bisect_celery.errors import UserError
 from bisect_celery.model import Probe, Request, Script
 
 DEFAULT = "default"
 HIDDEN = "***"
+ELLIPSIS = "…"
+MESSAGE = "message "
 
 
 def to_request(
@@ -41,7 +44,7 @@ def to_request(
     worker = _worker(loaded, detected, sources)
     if detected.django_settings:
         sources["django-settings"] = detected.django_source
-    probe = dataclasses.replace(Probe(), **_said(loaded, "probe."))
+    probe = dataclasses.replace(_stuck(loaded, sources), **_said(loaded, "probe."))
     _refuse_contradictions(probe)
     bare = Request(
         repository=repository,
@@ -59,6 +62,54 @@ def to_request(
         sources=tuple(sorted(sources.items())),
     )
     return dataclasses.replace(bare, **_said(loaded, ""))
+
+
+def _stuck(loaded: Loaded, sources: dict[str, str]) -> Probe:
+    """The probe that a stuck message makes, as far as nothing else was said. Raises UserError where it says too little.
+
+    Flags and files win, whatever layer they stand in: a message is an example, what is spelt out is meant.
+    """
+    stuck = loaded.settings.get("message")
+    if not isinstance(stuck, Stuck):
+        return Probe()
+    taken = {"task": stuck.task, "args": stuck.args, "kwargs": stuck.kwargs, "queue": stuck.queue}
+    if stuck.task is None and "task" not in loaded.settings:
+        raise UserError(f"{stuck.name} does not show the task's name, which is in the message's headers.", HINT)
+    if stuck.unread and not {"args", "kwargs"} <= set(loaded.settings):
+        raise UserError(
+            f"The arguments in {stuck.name} cannot be used: {stuck.unread}.",
+            f"Give both by hand: `--task {stuck.task or 'NAME'} --args JSON --kwargs JSON`. {HINT}",
+        )
+    found: dict[str, Any] = {
+        key: value for key, value in taken.items() if value is not None and key not in loaded.settings
+    }
+    sources.update({key: f"{MESSAGE}{stuck.name}" for key in found})
+    if stuck.left_out:
+        sources["message left out"] = ", ".join(stuck.left_out)
+    if stuck.routing_key and stuck.queue is None:
+        sources["message routing key"] = stuck.routing_key
+    if stuck.count > 1:
+        sources["message others"] = str(stuck.count - 1)
+    return dataclasses.replace(Probe(), **found)
+
+
+def told_of_message(request: Request) -> str | None:
+    """What was made of a stuck message, in a line; its arguments are nobody's business."""
+    sources = dict(request.sources)
+    taken = [key for key in ("task", "args", "kwargs", "queue") if sources.get(key, "").startswith(MESSAGE)]
+    if "message" not in sources:
+        return None
+    probe = request.probe
+    shown = {"task": f"task {probe.task}", "queue": f"queue {probe.queue}"}
+    parts = ["the probe takes " + (", ".join(shown.get(key, key) for key in taken) or "nothing from it")]
+    for key, words in (
+        ("message left out", "not taken over: {}"),
+        ("message routing key", "its routing key {} is left to the project's own routes"),
+        ("message others", "{} more messages in it are not sent"),
+    ):
+        if key in sources:
+            parts.append(words.format(sources[key]))
+    return f"Message: {'; '.join(parts)}."
 
 
 def _refuse_contradictions(probe: Probe) -> None:
@@ -107,7 +158,10 @@ def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tupl
 def describe(request: Request) -> list[tuple[str, str, str]]:
     """(key, value, source) of every setting, in the order of a command line; secrets hidden."""
     sources = dict(request.sources)
-    rows = [(key, _shown(value), sources.get(key, DEFAULT)) for key, value in _settings(request)]
+    rows = [
+        (key, _shown(value) if not _private(key, sources) else ELLIPSIS, sources.get(key, DEFAULT))
+        for key, value in _settings(request)
+    ]
     rows += [
         (f"env {name}", _redacted(value, request.secrets), sources.get(f"env {name}", DEFAULT))
         for name, value in request.environment
@@ -117,6 +171,11 @@ def describe(request: Request) -> list[tuple[str, str, str]]:
         for one in request.overlays
     ]
     return [(key, _redacted(value, request.secrets), source) for key, value, source in rows]
+
+
+def _private(key: str, sources: Mapping[str, str]) -> bool:
+    """Whether a setting is somebody's business whom nobody asked: the arguments of a message out of a queue."""
+    return key in ("args", "kwargs") and sources.get(key, "").startswith(MESSAGE)
 
 
 def _settings(request: Request) -> list[tuple[str, object]]:

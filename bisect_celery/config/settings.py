@@ -47,6 +47,8 @@ SETTINGS = (
     Setting("task", values.string, "The task to send. Default: one that every Celery has.", "probe.task"),
     Setting("args", values.json_list, "Its positional arguments, a JSON list.", "probe.args"),
     Setting("kwargs", values.json_object, "Its keyword arguments, a JSON object.", "probe.kwargs"),
+    Setting("message", values.stuck,
+            "A file with a stuck message to send, as RabbitMQ's page, rabbitmqadmin or redis-cli shows it."),
     Setting("expect", values.json_any, "The value it must return, as JSON.", "probe.expect"),
     Setting("check", values.expression, "A Python expression about what it returned: 'value[\"total\"] > 3'.",
             "probe.check"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bisect_celery.config import message
 from bisect_celery.errors import UserError
 from bisect_celery.model import Match, Script
 
@@ -141,13 +142,21 @@ def expression(given: Given) -> str:
 
 def script(given: Given) -> Script:
     """A file of the user's: its content now, so that every trial of a session has the same."""
+    return Script(path(given).name, _content(given))
+
+
+def stuck(given: Given) -> message.Stuck:
+    """A message that somebody copied out of a queue."""
+    return message.parse(_content(given), path(given).name)
+
+
+def _content(given: Given) -> str:
     where = path(given)
     try:
-        text = where.read_text("utf-8")
+        return where.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(f"{given.label} {where.name} cannot be read: {why}.", f"Looked at {where}.") from None
-    return Script(where.name, text)
 
 
 JUDGES = ("latency", "memory")

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from bisect_celery import proc
+from bisect_celery.config import told_of_message
 from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import UserError
 from bisect_celery.flow import stacks
-from bisect_celery.flow.events import Listener, StackTaken
+from bisect_celery.flow.events import Listener, Note, StackTaken
 from bisect_celery.flow.sweep import REQUEST, forget_requests, sweep
 from bisect_celery.flow.trials import Trials
 from bisect_celery.home import Home
@@ -98,6 +99,8 @@ def opened(
             session = Session(id=identity, command=command, request=request, started_at=now())
             redactor = Redactor(request.secrets)
             store.redact = redactor.exact
+            if (told := told_of_message(request)) is not None:
+                listener(Note(told))
             try:
                 yield Room(
                     session, request, home, store, repository, redactor, cancel, listener, folder, scratch, guardian

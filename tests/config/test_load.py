@@ -77,9 +77,10 @@ def test_variables_add_up_and_the_higher_layer_wins(
 def test_every_key_is_known_in_every_layer(project: Path) -> None:
     (project / "vars").write_text("X=1")
     (project / "probe.py").write_text("def send(app): ...")
+    (project / "stuck.json").write_text('{"body": "[[1], {}]", "headers": {"task": "t"}, "properties": {}}')
     text = {
         "app": "shop", "worker": "-c 2", "task": "t", "args": "[1]", "kwargs": "{}", "expect": "1", "count": "3",
-        "check": "value > 3", "script": "probe.py", "log-must": "a", "log-must-not": "b",
+        "check": "value > 3", "script": "probe.py", "message": "stuck.json", "log-must": "a", "log-must-not": "b",
         "queue": "q", "send": "guest", "done-log": "done", "prepare": "make", "python": "3.11", "match": "any",
         "output": "out", "budget": "5", "fails": "1/5", "confidence": "0.9", "ceiling": "60",
         "stack": "process", "broker": "embedded",
@@ -129,6 +130,7 @@ def test_the_nearest_file_is_read_and_its_paths_are_seen_from_it(project: Path) 
         ({"check": "value >"}, "not a Python expression"),
         ({"check": "total > 3"}, "says nothing about `value`"),
         ({"script": "none.py"}, "cannot be read"),
+        ({"message": "none.json"}, "cannot be read"),
         ({"count": "many"}, "a whole number"),
         ({"count": "-1"}, "a whole number"),
         ({"budget": "0"}, "above 0"),
