@@ -322,7 +322,13 @@ class Dump:
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """What the worker said of itself. `concurrency` and `prefetch` are None where it could not be asked."""
+    """What the worker said of itself. `concurrency` and `prefetch` are None where it could not be asked.
+
+    `web_app` is the app by which a web process would send the task, which imports the task and not what `-A` names:
+    "project" (the same app), "default" (Celery's own, without the project's settings), "another"; None: not looked, or
+    nothing could be seen. `web_broker` is the host that app would publish to without our override ("ours": the settings
+    have it from us).
+    """
 
     celery: str | None = None
     python: str | None = None
@@ -334,6 +340,8 @@ class WorkerFacts:
     registered: tuple[str, ...] = ()
     result_backend: str | None = None
     broker_kind: str | None = None
+    web_app: str | None = None
+    web_broker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -590,7 +598,7 @@ class Session:
     that says it all. `good_symptom`/`bad_symptom` are what the ends showed. `advice` are the next things to
     do, first one first; `not_tested` what nobody should read into the result. `versions` are (name, version).
     `probabilities` are (sha, how likely it is the culprit) where trials contradicted one another, likeliest first; what
-    is missing to 1 is that of the other commits, and of none.
+    is missing to 1 is that of the other commits, and of none. `earlier` are the seconds it took before it went on.
     """
 
     id: str
@@ -618,6 +626,7 @@ class Session:
     advice: tuple[str, ...] = ()
     task_candidates: tuple[str, ...] = ()
     probabilities: tuple[tuple[str, float], ...] = ()
+    earlier: float = 0.0
 
 
 # --- the edges ---------------------------------------------------------------------------------------

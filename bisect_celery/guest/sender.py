@@ -406,15 +406,17 @@ def look_as_web(web, app, order):
 
     What is seen is one more fact; that it could not be seen is no failure.
     """
+    say = functools.partial(tell, "web")
     try:
         task = app.tasks.get(order.get("task"))
         settings = os.environ.get("DJANGO_SETTINGS_MODULE")
-        if task is None or not (settings or is_shared(task)):
+        if task is not None and (settings or is_shared(task)):
+            web.look(say, app=order["app"], module=task.__module__, settings=settings, broker=order["broker"])
             return
-        say = functools.partial(tell, "web")
-        web.look(say, app=order["app"], module=task.__module__, settings=settings, broker=order["broker"])
+        web.close()
+        say(error="nothing to see")
     except Exception as error:
-        tell("web", error=type(error).__name__)
+        say(error=type(error).__name__)
 
 
 def is_shared(task):
