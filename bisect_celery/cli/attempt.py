@@ -15,7 +15,7 @@ from bisect_celery.core.redact import Redactor
 from bisect_celery.flow.ask import Typed, request
 from bisect_celery.flow.attempt import attempt, current, held_terms, refuse_for_git
 from bisect_celery.lab.cancel import Token
-from bisect_celery.model import Judged, Verdict
+from bisect_celery.model import Judged, Symptom, Verdict
 from bisect_celery.report import words
 
 
@@ -59,11 +59,23 @@ def try_(
     return 0
 
 
+def _shown(symptom: Symptom, redact: Redactor) -> dict[str, str | None]:
+    """What two trials are compared by: kind, exception and template, and where it waits as far as that is known."""
+    template = None if symptom.template is None else redact(symptom.template)
+    return {
+        "kind": str(symptom.kind),
+        "exception": symptom.exception,
+        "template": template,
+        "where": symptom.where,
+    }
+
+
 def _tell(context: Context, judged: Judged, redact: Redactor, as_json: bool) -> None:
     judgement, trial = judged.judgement, judged.trial
     facts = {
         "verdict": judgement.verdict.name.lower(),
         "symptom": str(judgement.symptom),
+        **_shown(judgement.symptom, redact),
         "rule": redact(judgement.rule),
         "facts": redact(words.facts(trial.observation)),
         "tree": trial.tree.sha,

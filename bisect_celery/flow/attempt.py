@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from bisect_celery.core import deadline, judge
 from bisect_celery.core.deadline import Deadlines
-from bisect_celery.core.judge import Signature
+from bisect_celery.core.judge import Signature, Standard
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
 from bisect_celery.flow.ends import as_tree, backend_note, refuse_unusable, replaced_backend
@@ -36,6 +36,7 @@ class Baseline:
 
     signature: Signature
     deadlines: Deadlines
+    standard: Standard = judge.ANY
 
 
 def current(folder: Path) -> str:
@@ -129,10 +130,11 @@ class _One:
     def __init__(self, room: Room, lab: Lab, plan: Plan, listener: Listener) -> None:
         self._room, self._lab, self._plan, self._listener = room, lab, plan, listener
         self._number = 0
+        self._standard = judge.standard_of(plan.probe)
 
     def run(self, tree: Tree, deadlines: Deadlines, signature: Signature | None, purpose: str = "try") -> Judged:
         self._number += 1
-        standard = judge.standard_of(self._plan.probe)
+        standard = self._standard
         self._listener(Doing(f"{tree.label} {tree.title}".strip(), purpose))
         made = self._lab.make(
             Order(
@@ -162,7 +164,13 @@ class _One:
         self._listener(Tried(judged))
         return judged
 
+    def _measured(self, good: Judged) -> Judged:
+        """Hold this and all later trials to what the good end shows to be usual."""
+        self._standard = judge.measured(self._standard, good.trial.observation)
+        return Judged(good.trial, judge.at_end(judge.symptom(good.trial.observation, self._standard)))
+
     def settled(self, tree: Tree, baseline: Baseline) -> Judged:
+        self._standard = baseline.standard
         judged = self.run(tree, baseline.deadlines, baseline.signature)
         if judged.judgement.symptom.kind is Kind.UNKNOWN:
             judged = self.run(tree, baseline.deadlines, baseline.signature)
@@ -183,12 +191,12 @@ class _One:
     def _key(self, bisection: Ongoing) -> str:
         """One bisection under one set of terms: another probe or worker is another baseline."""
         terms = [bisection.identity, str(self._plan), self._lab.stack.facts.name, self._lab.stack.facts.broker]
-        return "bisection " + hashlib.sha256(self._room.store.fingerprint(json.dumps(terms)).encode()).hexdigest()
+        return "baseline " + hashlib.sha256(self._room.store.fingerprint(json.dumps(terms)).encode()).hexdigest()
 
     def _try_ends(self, bisection: Ongoing, request: Request) -> Baseline:
         self._listener(Note("The first call of this bisection tries its ends, and keeps them for the next."))
         good_tree, bad_tree = (as_tree(self._room.revision(name)) for name in (bisection.good, bisection.bad))
-        good = self.run(good_tree, deadline.before(request.ceiling), None, "good end")
+        good = self._measured(self.run(good_tree, deadline.before(request.ceiling), None, "good end"))
         refuse_unusable(good, "GOOD")
         if good.judgement.symptom.kind is not Kind.COMPLETED:
             raise UserError(
@@ -203,7 +211,7 @@ class _One:
                 f"Look at it alone: `bisect-celery try {bad_tree.label}`.",
             )
         signature = Signature(bad.judgement.symptom, request.match)
-        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)))
+        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._standard)
 
 
 def _encoded(baseline: Baseline) -> Any:
@@ -211,9 +219,11 @@ def _encoded(baseline: Baseline) -> Any:
         "symptom": codec.encode(baseline.signature.bad),
         "match": str(baseline.signature.match),
         "deadlines": codec.encode(baseline.deadlines),
+        "standard": codec.encode(baseline.standard),
     }
 
 
 def _decoded(kept: Any) -> Baseline:
     symptom = codec.decode(Symptom, kept["symptom"])
-    return Baseline(Signature(symptom, Match(kept["match"])), codec.decode(Deadlines, kept["deadlines"]))
+    deadlines, standard = codec.decode(Deadlines, kept["deadlines"]), codec.decode(Standard, kept["standard"])
+    return Baseline(Signature(symptom, Match(kept["match"])), deadlines, standard)

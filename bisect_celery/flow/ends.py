@@ -86,7 +86,7 @@ class TryEnds:
     # --- good -----------------------------------------------------------------------------------------
 
     def _good_end(self) -> Judged:
-        good = self._provided(self._trials.settled(as_tree(self._good), "good end"))
+        good = self._trials.measure(self._provided(self._trials.settled(as_tree(self._good), "good end")))
         if good.judgement.symptom.kind is Kind.COMPLETED:
             observations = (good.trial.observation,)
             self._trials.terms.deadlines = deadline.learnt(observations, self._ceiling)

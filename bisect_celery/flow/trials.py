@@ -166,6 +166,12 @@ class Trials:
         if failures:
             self.terms.signature = Signature(failures[-1], Match.SAME)
 
+    def measure(self, good: Judged) -> Judged:
+        """From now on all trials are held to what this one, of the good end, shows to be usual; it is itself, too."""
+        self.terms.standard = judge.measured(self.terms.standard, good.trial.observation)
+        self.rejudge()
+        return Judged(good.trial, self._judge(good.trial.observation))
+
     def rejudge(self) -> None:
         """Judge again what was tried before the signature was known, so that all verdicts follow one rule."""
         self.judged = [Judged(judged.trial, self._judge(judged.trial.observation)) for judged in self.judged]

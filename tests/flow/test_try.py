@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -156,9 +157,13 @@ def test_the_working_tree_is_tried_as_it_is(bisection: Bisection) -> None:
     tasks = bisection.folder / "shop" / "tasks.py"
     tasks.write_text(tasks.read_text().replace("sum(counted)", "sum(counted) + missing.PRICE"))
     before = fingerprint(bisection.folder)
-    told = bisection.bench.run(*words)
+    told = bisection.bench.run(*words, "--json")
     assert told.code == BAD, told.text
-    assert "task-failed(NameError)" in told.out
+    shown = json.loads(told.out)
+    assert shown["symptom"] == "task-failed(NameError)"
+    assert {name: shown[name] for name in ("kind", "exception", "template", "where")} == {
+        "kind": "task-failed", "exception": "NameError", "template": "name 'missing' is not defined", "where": None,
+    }  # fmt: skip
     assert fingerprint(bisection.folder) == before
     (bisection.folder / "shop" / "missing.py").write_text("PRICE = 0\n")
     tasks.write_text(tasks.read_text().replace("import logging\n", "import logging\n\nfrom shop import missing\n"))
