@@ -122,7 +122,7 @@ def imported(order):
 
 
 def kind(app, named):
-    """Whose app it is: "project" for the one that `-A` names, "default" for the one that Celery makes if there is none."""
+    """Whose it is: "project" for the app that `-A` names, "default" for the one that Celery makes if there is none."""
     if app is named:
         return "project"
     made_by_celery = getattr(app, "main", None) == "default" and getattr(app, "set_as_current", None) is False
