@@ -157,7 +157,7 @@ class Ledger:
         self._resting = True
 
     def resume(self, at: float) -> None:
-        """Quiet counts again, from here."""
+        """Quiet counts again, from here; that may lie ahead."""
         self._resting = False
         self._progress = at
 

@@ -16,6 +16,9 @@ from bisect_celery.core.scenario import COMPLETED, QUIET
 from bisect_celery.lab.relay import Relay
 from bisect_celery.model import Act, Place, Step
 
+# Between a client's tries to connect: kombu's, which are Celery's.
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 2.0, 30.0
+
 
 class Hands(Protocol):
     """What a scenario may do to a trial; `lab.watch.Watch` is it. A `str` says why the trial ended; None: go on."""
@@ -121,23 +124,28 @@ class Play:
         if holds:
             return None
         wanted = step.what if step.what == COMPLETED else f"{step.count} {step.what}"
-        ledger.unmet = f"expects {wanted} in step {number}, and {seen}"
+        ledger.unmet = f"expects {wanted} in step {number}: {seen}"
         return "unmet"
 
     # --- faults -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _fault(self, what: list[str]) -> Iterator[None]:
-        """While it lasts nothing is the worker's fault. `what` are its words, which may change until its end."""
+    def _fault(self, what: list[str], *, outage: bool = True) -> Iterator[None]:
+        """While it lasts nothing is the worker's fault. `what` are its words, which may change until its end.
+
+        After an `outage` silence means nothing for as long again: who backs off (kombu: 2, 4, 6 … 30 s) comes back so
+        much later, and by chance sooner. Else a trial would be called stuck that only had the worse luck.
+        """
         began = self._hands.now()
         self._ledger.rest(began)
         try:
             yield
         finally:
             until = self._hands.now()
-            self._ledger.resume(until)
+            grace = min(until - began, LONGEST_BACK_OFF) + FIRST_BACK_OFF if outage else 0.0
+            self._ledger.resume(until + grace)
             self._ledger.fault("; ".join(what), round(began, 3), round(until, 3))
-            self._hands.lend(until - began)
+            self._hands.lend(until - began + grace)
 
     def _restart_broker(self, step: Step) -> str | None:
         """Nobody is let in again before our own witnesses stand, so that nothing of what the worker does is missed."""
@@ -167,7 +175,7 @@ class Play:
 
     def _restart_worker(self, step: Step) -> str | None:
         what = [scenario.words(step)]
-        with self._fault(what):
+        with self._fault(what, outage=False):
             killed = self._hands.end_worker(step.hard)
             if killed and not step.hard:
                 what.append("killed, for it did not end when it was asked to")
