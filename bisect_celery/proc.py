@@ -311,6 +311,7 @@ def _pid_namespace() -> str:
     return ""
 
 
+@functools.cache
 def _host_id() -> str:
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         with contextlib.suppress(OSError):

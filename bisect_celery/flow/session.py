@@ -17,6 +17,7 @@ from typing import IO
 from bisect_celery import proc
 from bisect_celery.config import told_of_message
 from bisect_celery.core.redact import Redactor
+from bisect_celery.core.scenario import restarts_broker
 from bisect_celery.errors import UserError
 from bisect_celery.flow import stacks
 from bisect_celery.flow.events import Listener, Note, StackTaken
@@ -30,6 +31,8 @@ from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Owner, Request, Revision, Session, StackFacts
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
+from bisect_celery.report.build import elapsed
+from bisect_celery.stack.node import NO_RESTART
 from bisect_celery.store import codec
 from bisect_celery.store.database import Store
 
@@ -96,7 +99,8 @@ def opened(
         with _scratch(scratch), Store.open(home.database) as store:
             forget_requests(home, store)
             repository = PrivateRepository.create(folder / "git", open_repository(request.repository))
-            session = Session(id=identity, command=command, request=request, started_at=now())
+            earlier = _earlier(store, session_id) if session_id else 0.0
+            session = Session(id=identity, command=command, request=request, started_at=now(), earlier=earlier)
             redactor = Redactor(request.secrets)
             store.redact = redactor.exact
             if (told := told_of_message(request)) is not None:
@@ -109,6 +113,13 @@ def opened(
                 repository.close()
                 if not any((folder / name).exists() for name in KEPT):
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _earlier(store: Store, session_id: str) -> float:
+    """The seconds that a session took before it goes on; of one that was killed, those of its finished trials."""
+    before = store.load(session_id)
+    tried = sum(one.trial.seconds for one in before.judged if one.trial.reused is None)
+    return elapsed(before) or max(before.earlier, tried)
 
 
 @contextlib.contextmanager
@@ -160,6 +171,8 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
     owner = proc.owner()
     assert owner is not None
     stack = stacks.choose(room.request, room.home, owner, room.scratch)
+    if stack.facts.emulated and restarts_broker(room.request.scenario):
+        raise UserError(NO_RESTART, "`--broker rabbitmq`, or a scenario without `restart-broker`.")
     if stack.facts.name == "container":
         room.guardian.expect_containers()
     try:
@@ -193,6 +206,7 @@ def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
         variables=request.environment,
         prepare=request.prepare,
         source_roots=source_roots,
+        scenario=request.scenario,
     )
 
 
@@ -223,6 +237,7 @@ def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
             plan.probe.expect is None,  # then no results are kept; what they are compared with is the judge's
             [list(pair) for pair in plan.variables],
             overlays,
+            codec.encode(plan.scenario),
             [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],
         ]
         return room.store.fingerprint(json.dumps(parts))

@@ -79,7 +79,7 @@ def build(session: Session, redact: Redact, exact: Redact | None = None) -> Repo
         command_private=command_private,
         started_at=clean.line(session.started_at),
         finished_at=clean.maybe(session.finished_at, clean.line),
-        elapsed=_elapsed(session.started_at, session.finished_at),
+        elapsed=elapsed(session),
         patch=patch,
     )
 
@@ -211,11 +211,12 @@ def _standing(session: Session, clean: Clean) -> Standing | None:
     return Standing(best.trial.number, clean.line(best.trial.tree.label), shown, others) if shown else None
 
 
-def _elapsed(started_at: str, finished_at: str | None) -> float | None:
-    if finished_at is None:
+def elapsed(session: Session) -> float | None:
+    """The seconds a session took in all, what came before it was resumed included; None while it is not over."""
+    if session.finished_at is None:
         return None
     try:
-        elapsed = (datetime.fromisoformat(finished_at) - datetime.fromisoformat(started_at)).total_seconds()
+        began, ended = (datetime.fromisoformat(said) for said in (session.started_at, session.finished_at))
+        return session.earlier + max(0.0, (ended - began).total_seconds())
     except (ValueError, TypeError):
         return None
-    return max(0.0, elapsed)

@@ -95,6 +95,9 @@ def test_the_end_is_that_of_an_incident_that_was_never_interrupted(story: Story,
     assert f"Going on with session {session.id}: {len(story.kept[1])} trials are kept." in story.last.err
     report = json.loads((story.bench.home.session_folder(session.id) / "report" / "report.json").read_text())
     assert [trial["number"] for trial in report["trials"]] == [number for _, number in story.kept[2]]
+    # All three pieces of it, and what was slept between them is not in it. Times are kept to the second.
+    assert report["elapsed"] > sum(one.trial.seconds for one in story.kept[2].values()) - 3
+    assert session.earlier > 0
 
 
 def test_a_spent_budget_names_what_is_left_and_how_to_go_on(story: Story, failing: Incident) -> None:
