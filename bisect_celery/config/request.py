@@ -15,8 +15,9 @@ from bisect_celery.config.detect import Detected
 from bisect_celery.config.load import Loaded
 from bisect_celery.config.message import HINT, Stuck
 from bisect_celery.config.settings import SETTINGS
+from bisect_celery.core import scenario
 from bisect_celery.errors import UserError
-from bisect_celery.model import Probe, Request, Script
+from bisect_celery.model import Probe, Request, Script, Step
 
 DEFAULT = "default"
 HIDDEN = "***"
@@ -196,7 +197,7 @@ def _shown(value: object) -> str:
     if isinstance(value, Script):
         return f"{value.name} ({len(value.text.splitlines())} lines)"
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(scenario.words(one) if isinstance(one, Step) else str(one) for one in value)
     if isinstance(value, bool):
         return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

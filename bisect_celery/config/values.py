@@ -8,13 +8,15 @@ import difflib
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery.config import message
+from bisect_celery.core import scenario
 from bisect_celery.errors import UserError
-from bisect_celery.model import Match, Script
+from bisect_celery.model import Match, Script, Step
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,20 @@ def script(given: Given) -> Script:
 def stuck(given: Given) -> message.Stuck:
     """A message that somebody copied out of a queue."""
     return message.parse(_content(given), path(given).name)
+
+
+def steps(given: Given) -> tuple[Step, ...]:
+    """A scenario: a list of steps in a TOML file of the settings, or the name of a TOML file that has one."""
+    raw = given.raw
+    if isinstance(raw, str):
+        try:
+            raw = tomllib.loads(_content(given)).get("scenario")
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{given.label} {path(given).name} is not TOML: {error}.", scenario.EXAMPLE) from None
+    try:
+        return scenario.parse(raw)
+    except scenario.NotAStep as refused:
+        raise UserError(f"{given.label}: {refused}", scenario.EXAMPLE) from None
 
 
 def _content(given: Given) -> str:

@@ -7,12 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.redact import Redactor
+from bisect_celery.core.scenario import restarts_broker
 from bisect_celery.environment.build import build
 from bisect_celery.environment.facade import choose_python, source_roots
 from bisect_celery.environment.resolve import EnvironmentFailed
@@ -104,8 +106,14 @@ class Lab:
         return Made(observation, round(time.monotonic() - began, 2), artifacts)
 
     def _watch(self, order: Order, plan: Plan, layout: Path, environment: Environment, artifacts: Path) -> Observation:
-        with self.stack.place(order.name, layout, environment, artifacts, self._cancel) as place:
+        with self._place(order, layout, environment, artifacts) as place:
             return self._watcher(place, order, plan, environment).run()
+
+    def _place(
+        self, order: Order, layout: Path, environment: Environment, artifacts: Path
+    ) -> AbstractContextManager[Place]:  # fmt: skip
+        alone = restarts_broker(order.plan.scenario)
+        return self.stack.place(order.name, layout, environment, artifacts, self._cancel, alone=alone)
 
     def _watcher(self, place: Place, order: Order, plan: Plan, environment: Environment) -> Watch:
         self._says("probing")
@@ -142,7 +150,7 @@ class Lab:
         with (
             self._redacted(artifacts),
             self._laid_out(order) as (layout, environment, plan),
-            self.stack.place(order.name, layout, environment, artifacts, self._cancel) as place,
+            self._place(order, layout, environment, artifacts) as place,
         ):
             seen = self._watcher(place, order, plan, environment).run()
             yield place, environment, kept(seen, order.plan.probe, self._redactor.exact)

@@ -76,14 +76,15 @@ def test_variables_add_up_and_the_higher_layer_wins(
 
 def test_every_key_is_known_in_every_layer(project: Path) -> None:
     (project / "vars").write_text("X=1")
+    (project / "faults.toml").write_text("[[scenario]]\nsend = 20\n[[scenario]]\ncut = 3\n")
     (project / "probe.py").write_text("def send(app): ...")
     (project / "stuck.json").write_text('{"body": "[[1], {}]", "headers": {"task": "t"}, "properties": {}}')
     text = {
         "app": "shop", "worker": "-c 2", "task": "t", "args": "[1]", "kwargs": "{}", "expect": "1", "count": "3",
-        "check": "value > 3", "script": "probe.py", "message": "stuck.json", "log-must": "a", "log-must-not": "b",
+        "check": "value > 3", "script": "probe.py", "message": "stuck.json", "judge": "latency, memory", "effect": "30", "log-must": "a", "log-must-not": "b",
         "queue": "q", "send": "guest", "done-log": "done", "prepare": "make", "python": "3.11", "match": "any",
         "output": "out", "budget": "5", "fails": "1/5", "confidence": "0.9", "ceiling": "60",
-        "stack": "process", "broker": "embedded",
+        "stack": "process", "broker": "embedded", "scenario": "faults.toml", "upgrade-from": "good",
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
     }  # fmt: skip
     assert set(text) == set(KEYS)
@@ -92,7 +93,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     flags: dict[str, object] = {key.replace("-", "_"): value for key, value in text.items() if key != "first-parent"}
     by_flags = loaded(project, {**flags, "first_parent": True}, environment={"HERE": "there"})
     toml = "\n".join(
-        f"{key} = {value if key in ('count', 'budget', 'ceiling', 'confidence', 'first-parent') else repr(value)}"
+        f"{key} = {value if key in ('count', 'effect', 'budget', 'ceiling', 'confidence', 'first-parent') else repr(value)}"
         for key, value in text.items()
         if key != "env"
     )
@@ -131,9 +132,11 @@ def test_the_nearest_file_is_read_and_its_paths_are_seen_from_it(project: Path) 
         ({"check": "total > 3"}, "says nothing about `value`"),
         ({"script": "none.py"}, "cannot be read"),
         ({"message": "none.json"}, "cannot be read"),
+        ({"judge": "latency,memry"}, "Did you mean memory"),
         ({"count": "many"}, "a whole number"),
         ({"count": "-1"}, "a whole number"),
         ({"budget": "0"}, "above 0"),
+        ({"scenario": "none.toml"}, "cannot be read"),
         ({"fails": "often"}, "1/5, 20%, 0.2"),
         ({"fails": "6/5"}, "at most 1"),
         ({"fails": "1/0"}, "1/5"),

@@ -1,4 +1,4 @@
-"""Faults in a real trial: what a worker that comes back shows, and one that does not, by facts beyond the fault's own."""
+"""Faults in a real trial: what a worker that comes back shows and one that does not, by facts beyond the fault's."""
 
 from __future__ import annotations
 
