@@ -76,18 +76,24 @@ class Lab:
         self._stack.stop()
 
     def submit(self, incident: Incident, revision: str) -> Future[Tried]:
-        """Try one revision: "good" or "bad"."""
-        return self._pool.submit(self._try, incident, revision)
+        """Try one revision: "good" or "bad". Its files are read here: Python 3.11 parses in one thread at a time."""
+        layout, request = self._laid_out(incident, revision)
+        return self._pool.submit(self._try, incident, revision, layout, request)
 
-    def _try(self, incident: Incident, revision: str) -> Tried:
+    def _laid_out(self, incident: Incident, revision: str) -> tuple[Path, Request]:
         name = f"{incident.name}-{revision}"
-        layout, artifacts = self._folder / "trees" / name, self._folder / "artifacts" / name
+        layout = self._folder / "trees" / name
         layout.mkdir(parents=True)
         loader.write_tree(incident.good if revision == "good" else incident.bad, layout)
         settings = self._folder / "settings" / name
         settings.mkdir(parents=True)
+        loader.write_tree(incident.bad, settings)  # what is checked out, where a person types
         (settings / "bisect-celery.toml").write_text(loader.as_toml(incident.settings))
-        request = self._request(settings, layout)
+        return layout, self._request(settings, layout)
+
+    def _try(self, incident: Incident, revision: str, layout: Path, request: Request) -> Tried:
+        name = f"{incident.name}-{revision}"
+        artifacts = self._folder / "artifacts" / name
         environment = Environment(
             "this", f"{sys.prefix}/bin/python", f"{sys.prefix}/bin", (("celery", importlib.metadata.version("celery")),)
         )
