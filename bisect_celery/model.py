@@ -363,7 +363,8 @@ class Observation:
     `counted_at`: when the broker was asked for `queues`. `heard`: which witnesses are known to work here, because the
     worker was heard through them after it was ready ("event", "log"). `refused` counts messages that the worker's main
     process says it threw away unread, `refusal` why (`Type: words`). `scheduled`: tasks of others that the worker says it
-    keeps for a later time (None: it was not asked, or gave no answer).
+    keeps for a later time (None: it was not asked, or gave no answer). `children_gone` counts pool processes that the
+    worker named when it was asked, and when it was asked again no more.
     """
 
     until: float
@@ -399,6 +400,7 @@ class Observation:
     refused: int = 0
     refusal: str | None = None
     scheduled: int | None = None
+    children_gone: int = 0
 
 
 class Kind(enum.StrEnum):
@@ -822,11 +824,17 @@ class Place(Protocol):
         ...
 
     def definitions(self) -> bytes:
-        """The exchanges, queues and bindings of this namespace, with their arguments, as the broker's API writes them."""
+        """The exchanges, queues and bindings of this namespace, with arguments, as the broker's API writes them."""
         ...
 
     def define(self, definitions: bytes) -> None:
         """Declare in this namespace what another one's `definitions` says. Raises InfraError."""
+        ...
+
+    def memory(self, worker: Running, *, at_end: bool) -> Mapping[int, int]:
+        """The peak of resident memory, in KiB, of each pool process of the worker that is alive, by its number; of the
+        worker itself where it has none. Empty when nobody can look, or, while the trial runs (not `at_end`), when
+        looking would take too long."""
         ...
 
     def dump(self, worker: Running) -> tuple[Dump, ...]:

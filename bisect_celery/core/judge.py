@@ -54,6 +54,9 @@ class Standard:
     must hold, `script` the name of the probe file that may judge it; `log_must` and `log_must_not` are patterns of the
     worker's log.
     `left`: messages of others, a probe, that the good end leaves where nobody consumes (None: not measured).
+    `judges` are the measures to hold against the good end ("latency", "memory"), by at least `effect` (a share);
+    `latency` (seconds) and `memory` (MiB) have one sample for each of its starts (`core.measures`).
+    `web_app`: by which app a web process of the good end sends (`WorkerFacts.web_app`; None: not measured).
     """
 
     expect: str | None = None
@@ -62,6 +65,11 @@ class Standard:
     log_must: str | None = None
     log_must_not: str | None = None
     left: float | None = None
+    judges: tuple[str, ...] = ()
+    effect: float = 0.25
+    latency: tuple[float, ...] = ()
+    memory: tuple[float, ...] = ()
+    web_app: str | None = None
 
     @property
     def judge(self) -> str:
@@ -81,6 +89,8 @@ def standard_of(probe: Probe) -> Standard:
         script=script,
         log_must=probe.log_must,
         log_must_not=probe.log_must_not,
+        judges=probe.judges,
+        effect=probe.effect / 100,
     )
 
 
@@ -101,7 +111,7 @@ _HANGS = frozenset({Kind.STUCK_IN_TASK, Kind.EXECUTED_NOT_ACKED, Kind.SLOT_LOST}
 
 def _placed(found: Seen, seen: Observation) -> Seen:
     """With what it waits in, where dumps tell. Never more than a further name of what is already known (DESIGN 16)."""
-    if found.symptom.kind in _HANGS:
+    if found.symptom.kind in _HANGS and found.symptom.exception is None:  # what asks to be run again hangs nowhere
         where = tasks_wait_in(seen.dumps)
     elif found.symptom.kind is Kind.NEVER_RECEIVED:
         where = parent_waits_in(seen.dumps)
@@ -260,7 +270,8 @@ def _wrong(seen: Observation, standard: Standard) -> Seen | None:
 def _unmet(seen: Observation, _: Standard) -> Seen | None:
     if seen.unmet is None:
         return None
-    return _seen(Kind.WRONG_RESULT, f"the scenario {seen.unmet}", None, f"scenario: {message_template(seen.unmet)}")
+    wanted = seen.unmet.partition(":")[0]  # how far it came instead is no name of the failure
+    return _seen(Kind.WRONG_RESULT, f"the scenario {seen.unmet}", None, f"the scenario {wanted}")
 
 
 def _all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
@@ -271,6 +282,7 @@ def _all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
         or _without_result(seen, standard)
         or _unproven(seen)
         or _without_line(seen, standard)
+        or _sent_elsewhere(seen, standard)
         or _completed(seen)
     )
 
@@ -336,8 +348,10 @@ def idle_messages(seen: Observation) -> int:
 
 
 def measured(standard: Standard, good: Observation) -> Standard:
-    """What the good end itself shows to be usual here: messages that it leaves where nobody consumes, a probe."""
-    return replace(standard, left=idle_messages(good) / len(good.messages) if good.messages else None)
+    """What the good end itself shows to be usual here: messages that it leaves where nobody consumes, a probe, and by
+    which app its web processes send."""
+    left = idle_messages(good) / len(good.messages) if good.messages else None
+    return replace(standard, left=left, web_app=good.worker.web_app)
 
 
 def _without_result(seen: Observation, standard: Standard) -> Seen | None:
@@ -360,6 +374,21 @@ def _unproven(seen: Observation) -> Seen | None:
     if seen.held is None and not all_returned(seen):
         return _seen(Kind.UNKNOWN, "every task succeeded, but the pool's slots were not proven free")
     return None
+
+
+BY_THE_WEB = ("default app", "another app")
+
+
+def _sent_elsewhere(seen: Observation, standard: Standard) -> Seen | None:
+    """What the app itself sends completes, but a web process, which loads the task and not the app, sends by another.
+
+    Only where the good end's web processes send by the project's app: many projects never do.
+    """
+    web = seen.worker.web_app
+    if standard.web_app != "project" or web not in ("default", "another"):
+        return None
+    rule = f"every task that the app itself sends completes; a web process sends by {web} app, to another place"
+    return _seen(Kind.NEVER_RECEIVED, rule.replace("by default", "by Celery's default"), None, f"{web} app")
 
 
 def _without_line(seen: Observation, standard: Standard) -> Seen | None:
@@ -429,8 +458,8 @@ def _retrying(open_: list[Message]) -> Seen | None:
 
 
 def _slow(seen: Observation, open_: list[Message]) -> Seen | None:
-    if seen.ended != "total":
-        return None
+    if seen.ended != "total" or seen.until - seen.last_progress > (seen.until - (seen.ready_at or 0.0)) / 2:
+        return None  # nothing moved for most of the time: that is no slowness
     return _seen(Kind.SLOW, f"{len(open_)} of {len(seen.messages)} tasks still open when the watch ended")
 
 
@@ -478,6 +507,9 @@ def _no_witness(seen: Observation, open_: list[Message]) -> Seen:
 def _none_begun(seen: Observation, ready: int, unacked: int) -> Seen:
     """How far the messages came is what tells these failures apart; each has the broker's or the worker's own word."""
     count = len(seen.messages)
+    if dead := max(seen.children_lost, seen.children_gone):  # no task was begun that could have ended them
+        rule = f"none of {count} tasks was begun, and {dead} pool processes died before they could"
+        return _seen(Kind.WORKER_DIED, rule, None, "pool processes")
     if ready or unacked:
         waiting = f"none of {count} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
         return _seen(Kind.NEVER_RECEIVED, f"{waiting}{_HOW_FAR[how_far := _how_far(seen, unacked)]}", None, how_far)
@@ -566,6 +598,8 @@ def verdict(seen: Seen, signature: Signature) -> Judgement:
         return Judgement(Verdict.GOOD, found, seen.rule)
     if found.kind in _NEVER_JUDGED:
         return Judgement(Verdict.SKIP, found, seen.rule)
+    if _beside(found) and not _beside(signature.bad) and signature.match is Match.SAME:
+        return Judgement(Verdict.GOOD, found, f"{seen.rule}: not the failure that is looked for")
     if found.same_failure(signature.bad):
         return Judgement(Verdict.BAD, found, seen.rule)
     if found.kind in _SKIPPED_KINDS:
@@ -573,6 +607,11 @@ def verdict(seen: Seen, signature: Signature) -> Judgement:
     if signature.match is Match.ANY:
         return Judgement(Verdict.BAD, found, f"{seen.rule} (any failure counts)")
     return Judgement(Verdict.SKIP, found, f"fails differently: {seen.rule}")
+
+
+def _beside(symptom: Symptom) -> bool:
+    """Whether all that was sent did complete, and what is wrong is beside the probe: for whoever looks for that."""
+    return symptom.kind is Kind.NEVER_RECEIVED and symptom.template in BY_THE_WEB
 
 
 def at_end(seen: Seen) -> Judgement:

@@ -332,6 +332,10 @@ class Ledger:
         entries = [entry for entry in self._entries.values() if entry.wave == wave]
         return bool(entries) and all(entry.over(stored) for entry in entries) and self.drained()
 
+    def waiting(self) -> int:
+        """How many messages wait in the work queues, as last counted."""
+        return self._totals(self._queues)[0]
+
     def count(self) -> int:
         """How many messages are ours."""
         return len(self._entries)
@@ -376,6 +380,7 @@ class Ledger:
         held: int | None = None,
         held_others: int = 0,
         scheduled: int | None = None,
+        children_gone: int = 0,
         worker_exit: int | None = None,
         worker_exit_at: float | None = None,
         exit_words: str | None = None,
@@ -395,6 +400,7 @@ class Ledger:
             held=held,
             held_others=held_others,
             scheduled=scheduled,
+            children_gone=children_gone,
             counted_at=self._counted_at if self._counted_at >= 0 else None,
             heard=tuple(sorted(self.heard)),
             refused=self.refused,

@@ -72,7 +72,7 @@ class Signs:
         self.ready = False
         self.asked: dict[str, Any] | None = None
         self.whole = 0
-        self.judging = False
+        self.judging = self.web_told = False
         self.log_required = self.log_forbidden = self.children_replaced = 0
         self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
         self._ours = [urlsplit(broker_url)]
@@ -209,6 +209,7 @@ class Signs:
         )
 
     def _web(self, said: dict[str, Any]) -> None:
+        self.web_told = True
         self.facts = replace(self.facts, web_app=said.get("app"), web_broker=said.get("broker"))
 
     def _sending(self, said: dict[str, Any]) -> None:

@@ -40,8 +40,14 @@ LOOK_EVERY = 0.5
 SETTLED = 0.3
 SHOWN_LINES = 12
 LOG_LAG = 5.0
+# The sender looks how a web process would send while the worker boots; that it is not done by now is rare.
+WEB_LAG = 5.0
+MEMORY_EVERY = 0.3
 # What the broker takes to see that a connection is gone.
 GONE_DEADLINE = 10.0
+# What an older revision leaves unconsumed, for each of its pool's slots; and how its warm-up then ends.
+LEFT_A_SLOT = 2
+LEFT = "left"
 DEFAULT_QUEUE = "celery"
 # A task every Celery has, newest name first, as in the guest.
 EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
@@ -70,8 +76,10 @@ class Watch:
         walled: bool,
         looks_bad: Looks = lambda _: False,
         learn_secrets: Callable[[list[str]], None] = lambda _: None,
+        left: tuple[str, ...] = (),
     ) -> None:
-        """`looks_bad` tells whether a picture resembles the bad end, so that silence may be believed sooner."""
+        """`looks_bad` tells whether a picture resembles the bad end, so that silence may be believed sooner. `left` are
+        probes of ours that an older revision left in the queues: wave 0, whose results nobody waits for any more."""
         self._place, self._plan, self._environment = place, plan, environment
         self._deadlines, self._cancel, self._walled = deadlines, cancel, walled
         self._looks_bad = looks_bad
@@ -88,13 +96,20 @@ class Watch:
         self._asked_concurrency: int | None = None
         self._held: int | None = None
         self._held_others = 0
+        self._peaks: dict[int, int] = {}
+        self._next_peaks = 0.0
         self._scheduled: int | None = None
+        self._children: set[object] = set()
+        self._children_now: set[object] = set()
         self._unclaimed = 0
         self._next_look = 0.0
         self._consumers: int | None = None
         self._relay: Relay | None = None
         self._waves = 0
         self._lent = 0.0
+        for identity in left:
+            self._ledger.sent(0.0, identity, 0)
+        self._ledger.unreadable()
 
     def now(self) -> float:
         return time.monotonic() - self._zero
@@ -104,7 +119,7 @@ class Watch:
     def run(self) -> Observation:
         """Every step may end the trial; the facts up to then are the observation. Raises InfraError, Cancelled."""
         try:
-            for step in (self._prepare, self._load, self._boot, self._scenario, self._last_wave, self._last_line):
+            for step in (self._prepare, self._load, self._boot, self._scenario, self._last_wave, self._last_look):
                 ended = step()
                 if ended is not None:
                     return self._observe(ended)
@@ -112,6 +127,30 @@ class Watch:
         finally:
             if self._monitor is not None:
                 self._monitor.close()
+
+    def leave(self) -> Observation:
+        """For `lab.earlier`: work as a trial does, end the worker in order, and leave one more wave behind, which is the
+        last one told of. `ended` is LEFT when all of that came about and our own clients have gone."""
+        try:
+            for step in (self._prepare, self._load, self._boot, self._scenario, self._leave_wave):
+                ended = step()
+                if ended is not None:
+                    return self._observe(ended)
+            return self._picture(LEFT)
+        finally:
+            if self._monitor is not None:
+                self._monitor.close()
+
+    def _leave_wave(self) -> str | None:
+        count = LEFT_A_SLOT * self._concurrency()
+        if self.end_worker(hard=False):
+            return self._fails(Failure(Stage.PROBE, f"its worker did not end in {self._deadlines.quiet:g} s"))
+        self._worker = None
+        before = self._ledger.waiting()
+        ended = self.send(count) or self._watch(lambda: self._ledger.waiting() >= before + count)
+        if ended is None:
+            self.leave_broker()
+        return ended
 
     def _observe(self, ended: str) -> Observation:
         dumps: tuple[Dump, ...] = ()
@@ -137,6 +176,7 @@ class Watch:
             held=self._held,
             held_others=self._held_others,
             scheduled=self._scheduled,
+            children_gone=len(self._children - self._children_now),
             worker_exit=exit_code,
             worker_exit_at=self.now() if exit_code is not None else None,
             exit_words=logs.last_words(list(self._signs.log)) if exit_code is not None else None,
@@ -150,6 +190,7 @@ class Watch:
             log_required=self._signs.log_required if probe.log_must else None,
             log_forbidden=self._signs.log_forbidden,
             children_replaced=self._signs.children_replaced,
+            memory=tuple(self._peaks.values()),
         )
 
     # --- before the worker ---------------------------------------------------------------------------
@@ -385,10 +426,12 @@ class Watch:
             return self._fails(Failure(Stage.PROBE, "`send` of the probe file did not return; it must not wait"))
         return ended
 
-    def _last_line(self) -> str | None:
+    def _last_look(self) -> str | None:
         """Logs lag behind: what must appear in the worker's has a moment to do so when all else is complete."""
         if self._plan.probe.log_must and not self._signs.log_required:
             self._wait(lambda: self._signs.log_required > 0, LOG_LAG)
+        self._wait(lambda: self._signs.web_told, WEB_LAG)
+        self._look_at_memory(at_end=True)
         return None
 
     def _send_ourselves(self, ids: list[str]) -> None:
@@ -460,6 +503,9 @@ class Watch:
         held = asked.get("held")
         self._held = None if held is None else len(held)
         self._held_others = sum(not self._ledger.is_ours(identity) for identity in held or ())
+        if asked.get("processes"):
+            self._children_now = set(asked["processes"])
+            self._children |= self._children_now
         later = asked.get("scheduled")
         self._scheduled = None if later is None else sum(not self._ledger.is_ours(identity) for identity in later)
         facts = self._signs.facts
@@ -532,6 +578,8 @@ class Watch:
                 take(line)
         if self._monitor is not None and self.now() >= self._next_count:
             self._count()
+        if self._signs.judging and self.now() >= self._next_peaks:
+            self._look_at_memory(at_end=False)
 
     def _count(self, *, closely: bool = False) -> None:
         """`closely`: with the consumers of queues in which something waits."""
@@ -545,6 +593,13 @@ class Watch:
         if self._monitor is not None and self._ready_at is not None:
             self._monitor.listen()  # again, after the broker was away
         self._next_count = self.now() + COUNT_EVERY
+
+    def _look_at_memory(self, *, at_end: bool) -> None:
+        """Only where somebody asked. Of a pool process that was replaced stays what was last seen."""
+        if "memory" in self._plan.probe.judges and self._worker is not None:
+            for pid, peak in self._place.memory(self._worker, at_end=at_end).items():
+                self._peaks[pid] = max(peak, self._peaks.get(pid, 0))
+        self._next_peaks = self.now() + MEMORY_EVERY
 
     def _order(self, **order: Any) -> None:
         assert self._sender is not None

@@ -281,8 +281,20 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
     "another's was refused, ours are done": (complete(refused=1, refusal=REFUSAL), Symptom(Kind.COMPLETED)),
     "nothing was sent": (quiet(), UNKNOWN),
     "still going when time was over": (
-        quiet(succeeded(1), begun(2), ended="total", queues=(queue(0, 1),)),
+        quiet(succeeded(1), begun(2), ended="total", queues=(queue(0, 1),), last_progress=29.0),
         Symptom(Kind.SLOW),
+    ),
+    "still, for most of the time that was over": (
+        quiet(succeeded(1), begun(2), ended="total", queues=(queue(0, 1),), ready_at=2.0, last_progress=15.0),
+        STUCK,
+    ),
+    "pool processes die before they begin": (
+        quiet(message(1, received=1.0), queues=(queue(0, 1),), children_gone=2, held=0),
+        Symptom(Kind.WORKER_DIED, None, "pool processes"),
+    ),
+    "pool processes are replaced while they work": (
+        quiet(succeeded(1), begun(2), queues=(queue(0, 1),), children_gone=2, held=1),
+        STUCK,
     ),
     "all done when time was over": (complete(ended="total", messages=(succeeded(1),)), UNKNOWN),
     # the worker itself
@@ -423,6 +435,21 @@ def test_what_the_good_end_leaves_where_nobody_consumes_is_usual() -> None:
     assert judge.symptom(good, none).symptom == Symptom(Kind.NEVER_RECEIVED, None, "another task")
 
 
+def test_by_which_app_a_web_process_sends_is_judged_only_against_the_good_end_and_for_who_looks_for_it() -> None:
+    project, default, unseen = (complete(worker=WorkerFacts(web_app=app)) for app in ("project", "default", None))
+    usual = judge.measured(judge.ANY, project)
+    assert judge.symptom(default).symptom == Symptom(Kind.COMPLETED)
+    assert judge.symptom(default, judge.measured(judge.ANY, default)).symptom == Symptom(Kind.COMPLETED)
+    assert judge.symptom(unseen, usual).symptom == Symptom(Kind.COMPLETED)
+    found = judge.symptom(default, usual)
+    assert found.symptom == Symptom(Kind.NEVER_RECEIVED, None, "default app")
+    assert judge.verdict(found, Signature(found.symptom)).verdict is Verdict.BAD
+    assert judge.verdict(found, Signature(STUCK)).verdict is Verdict.GOOD, "all that was sent completed"
+    assert judge.verdict(found, Signature(STUCK, Match.ANY)).verdict is Verdict.BAD
+    nobody = judge.symptom(quiet(message(1), queues=(queue(1, 0, consumers=0),)))
+    assert judge.verdict(found, Signature(nobody.symptom)).verdict is Verdict.GOOD
+
+
 # --- where -------------------------------------------------------------------------------------------
 
 TRACED = "trace_task (/site-packages/celery/app/trace.py:564)"
@@ -524,6 +551,7 @@ def judged(observation: Observation, expect: str | None, signature: Signature) -
 def test_good_has_every_proof(observation: Observation, expect: str | None, signature: Signature) -> None:
     """DESIGN 9 and 10: two waves, every message final and good, queues 0/0, every slot proven free."""
     seen, verdict = judged(observation, expect, signature)
+    assert seen.symptom.template not in judge.BY_THE_WEB, "which needs a good end's word"
     assert (verdict is Verdict.GOOD) == (seen.symptom.kind is Kind.COMPLETED)
     if verdict is not Verdict.GOOD:
         return
