@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -13,18 +14,21 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.core.repeat import Noise
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
+from bisect_celery.flow.confirm import contradictions, unfinished
 from bisect_celery.flow.differences import differences
+from bisect_celery.flow.earlier import difference, provide
 from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
-from bisect_celery.flow.narrow import Narrow, contradictions, unfinished
-from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of
+from bisect_celery.flow.narrow import Narrow
+from bisect_celery.flow.session import EARLIER, Room, now, opened, plan_of, running, trials_of, upgraded_from
 from bisect_celery.flow.sweep import REQUEST
 from bisect_celery.flow.tell import adjoining, headline, likeliest, match_any_says, not_tested
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.flow.weigh import Weigh, Weighed
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.earlier import Earlier
 from bisect_celery.lab.lab import Lab
 from bisect_celery.model import (
     Culprit,
@@ -78,7 +82,10 @@ def investigate(
             listener(Note("GOOD is no ancestor of BAD: git tries their merge base first."))
         if session_id is None:
             # By sha from here on: `HEAD` may be another commit when the session goes on.
-            room.request = replace(request, good=good.sha, bad=bad.sha)
+            before = upgraded_from(room)
+            room.request = replace(
+                request, good=good.sha, bad=bad.sha, upgrade_from=before.sha if before is not None else None
+            )
             _keep_request(room)
             room.store.begin(room.session)
         span = Range(between.count, between.steps, good.short, bad.short)
@@ -140,6 +147,7 @@ class Investigation:
         self._hunt: Hunt | None = None
         self._weigh: Weigh | None = None
         self._infra: InfraError | None = None
+        self._earlier: Earlier | None = None
 
     def run(self) -> Ended:
         try:
@@ -174,14 +182,21 @@ class Investigation:
         self._room.request = replace(self._room.request, stack=facts.name, broker=broker, python=python)
         _keep_request(self._room)
 
+    def _forget_private(self) -> None:
+        """What only going on needs: values of variables, raw messages."""
+        (self._room.folder / REQUEST).unlink(missing_ok=True)
+        shutil.rmtree(self._room.folder / EARLIER, ignore_errors=True)
+
     def _forget(self) -> None:
         """Nothing was found out, and nothing can go on: the request, with its values, must not stay."""
-        (self._room.folder / REQUEST).unlink(missing_ok=True)
+        self._forget_private()
         if not self._room.store.trials(self._room.session.id):
             self._room.store.delete(self._room.session.id)
 
     def _steps(self, lab: Lab) -> None:
-        trials = self._trials = trials_of(self._room, lab, plan_of(self._room.request), as_of=self._as_of)
+        plan = plan_of(self._room.request)
+        self._earlier = provide(self._room, lab, plan, keep=True)
+        trials = self._trials = trials_of(self._room, lab, plan, as_of=self._as_of)
         ends = TryEnds(
             trials,
             self._good,
@@ -222,7 +237,7 @@ class Investigation:
             bad_symptom=bad.judgement.symptom,
             good_trial=ends.good.trial.number,
             bad_trial=bad.trial.number,
-            differences=differences(trials.terms.plan, lab.stack.facts, ends),
+            differences=(*differences(trials.terms.plan, lab.stack.facts, ends), *difference(self._earlier)),
             task_candidates=self._task_candidates(ends.good),
             versions=(*versions(), *project_versions(ends.good)),
         )
@@ -437,7 +452,7 @@ class Investigation:
         )
         can_go_on = outcome in (Outcome.INFRA, Outcome.INTERRUPTED) or self._more_time() in advice
         if not can_go_on:
-            (self._room.folder / REQUEST).unlink(missing_ok=True)
+            self._forget_private()
 
     def _report(self) -> Ended:
         judged = tuple(self._trials.judged) if self._trials is not None else ()

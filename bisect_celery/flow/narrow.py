@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bisect_celery.core.closure import Requirements, composer, requirements
 from bisect_celery.core.isolate import Isolation, Outcome, Question, isolate, spell
-from bisect_celery.core.repeat import ALPHA, MOST_STARTS, MOST_UNCLEAR, Noise, Starts, about
+from bisect_celery.core.repeat import ALPHA, MOST_STARTS, MOST_UNCLEAR, Noise, Starts
+from bisect_celery.flow.confirm import Confirm, contradictions, unfinished
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
 from bisect_celery.flow.trials import NEVER_RUNS, BudgetSpent, Trials
-from bisect_celery.model import Atom, Culprit, Judged, Revision, Tally, Tree, Verdict
+from bisect_celery.model import Atom, Culprit, Revision, Tally, Tree, Verdict
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.trees import PatchDoesNotApply
 
-ROUNDS = 3
+# How often a commit is taken apart anew because its confirmation showed that the failure is rarer than was thought.
+MOST_LOOKS = 4
+# The chance of a wrong answer to a question on which the size of the cause hangs.
+DOUBTED = ALPHA / 20
+NOT_LOOKED_AGAIN = "The budget was spent before the search was checked at the rate that the confirmation showed."
 PARENT, MERGED = "parent", "parents merged"
 NO_PARENT = "The culprit has no parent: nothing before it was tried."
 HELPED = "The culprit is a merge that git cannot make alone: its atoms were taken against its first parent."
@@ -52,6 +56,9 @@ class Narrow:
     ) -> None:
         """`noise` is what commits showed with and without an intermittent failure; None: it comes every time."""
         self._repository, self._trials, self._listener, self._noise = repository, trials, listener, noise
+        self._confirm = Confirm(trials, listener, noise)
+        self._spent = False
+        self._doubted: set[str] = set()
 
     def run(self, culprit: Revision, parents: tuple[Revision, ...]) -> Culprit:
         """`parents` are all good. Raises BudgetSpent, InfraError, Cancelled."""
@@ -60,7 +67,29 @@ class Narrow:
         if not taken.atoms:
             return Culprit(culprit, caveats=("The culprit changes no file: what differs is not in the repository.",))
         found = self._isolate(taken)
-        return self._with_patch(taken, found, parents)
+        confirmed = self._with_patch(taken, found, parents)
+        for _ in range(MOST_LOOKS if self._noise is not None else 0):
+            if contradictions(confirmed) or unfinished(confirmed):
+                break
+            # The confirmation knows the rate better than the search did: is every answer still sure enough?
+            self._noise = self._confirm.noise(confirmed.confirmation, culprit.tree)
+            self._doubt(taken, found)
+            again = self._isolate(taken)
+            if self._spent:
+                return replace(confirmed, caveats=(*confirmed.caveats, NOT_LOOKED_AGAIN))
+            if (again.cause, again.fix) == (found.cause, found.fix):
+                return replace(confirmed, caveats=self._caveats(taken, again, confirmed.patch))
+            found = again
+            confirmed = self._with_patch(taken, found, parents)
+        return confirmed
+
+    def _doubt(self, taken: Taken, found: Isolation) -> None:
+        """A cause of several atoms stands on passes of its parts, and one false pass makes it too large: ask them more.
+
+        A cause of one atom, and every fix, stand on a failure and on what is confirmed anyway.
+        """
+        for atom in found.cause if len(found.cause) > 1 else ():
+            self._doubted.add(self._compose(taken, found.cause - {atom}, "a part of the cause").sha)
 
     def _take_apart(self, culprit: Revision, parents: tuple[Revision, ...]) -> Taken:
         if not parents:
@@ -109,6 +138,7 @@ class Narrow:
         try:
             return [self._ask(taken, question) for question in batch]
         except BudgetSpent:
+            self._spent = True
             return [None] * len(batch)
 
     def _read(self, taken: Taken) -> Requirements:
@@ -137,7 +167,7 @@ class Narrow:
         while True:
             seen = [one for one in self._trials.starts() if one.trial.tree.sha == tree.sha]
             starts = Starts.of(one.judgement.verdict for one in seen)
-            answer = noise.answer(starts)
+            answer = noise.answer(starts, DOUBTED if tree.sha in self._doubted else ALPHA)
             if answer is not None:
                 return Outcome.FAIL if answer else Outcome.PASS
             never = any(one.judgement.symptom.kind in NEVER_RUNS for one in seen)
@@ -156,16 +186,7 @@ class Narrow:
         cause_tree = self._compose(taken, found.cause, "minimal cause")
         fixed_tree = self._compose(taken, everything - found.fix, "culprit without the cause")
         patch = self._patch(taken, fixed_tree) if found.fix_proven else ""
-        caveats = list(found.caveats)
-        if found.fix_proven and not patch:
-            caveats.append("The fix does not apply as a patch.")
-        if taken.caveat:
-            caveats.append(taken.caveat)
-        if self._noise is not None:
-            caveats.append(
-                f"The failure is intermittent: it shows {about(self._noise.rate)}. What is said to work passed until "
-                f"luck was less likely than {100 * ALPHA:g} %."
-            )
+        rows = self._confirm.run(self._claims(taken, found, parents, cause_tree, fixed_tree), taken.culprit.tree)
         return Culprit(
             revision=taken.culprit,
             cause=taken.of(found.cause) if found.cause_proven else (),
@@ -173,9 +194,22 @@ class Narrow:
             cause_tree=cause_tree.sha if found.cause_proven else None,
             fixed_tree=fixed_tree.sha if found.fix_proven else None,
             patch=patch,
-            confirmation=self._confirm(taken, found, parents, cause_tree, fixed_tree),
-            caveats=tuple(caveats),
+            confirmation=rows,
+            caveats=self._caveats(taken, found, patch),
         )
+
+    def _caveats(self, taken: Taken, found: Isolation, patch: str) -> tuple[str, ...]:
+        caveats = list(found.caveats)
+        if found.fix_proven and not patch:
+            caveats.append("The fix does not apply as a patch.")
+        if taken.caveat:
+            caveats.append(taken.caveat)
+        if self._noise is not None:
+            caveats.append(
+                "The failure is intermittent: what is said to work passed until luck was less likely than "
+                f"{100 * ALPHA:g} %."
+            )
+        return tuple(caveats)
 
     def _patch(self, taken: Taken, fixed: Tree) -> str:
         """The fix as a patch that the real `git apply` made the fixed tree of; empty when it does not."""
@@ -185,9 +219,7 @@ class Narrow:
         except PatchDoesNotApply:
             return ""
 
-    # --- confirmation ----------------------------------------------------------------------------------
-
-    def _confirm(
+    def _claims(
         self,
         taken: Taken,
         found: Isolation,
@@ -195,7 +227,6 @@ class Narrow:
         cause_tree: Tree,
         fixed_tree: Tree,
     ) -> tuple[Tally, ...]:
-        """Three rounds of all that is claimed, alternating, so that drift shows (DESIGN 27); fewer if time runs out."""
         claims = [Tally(f"parent {parent.short}", as_tree(parent)) for parent in parents]
         if taken.base_name == MERGED:
             claims.append(Tally(MERGED, Tree(taken.base, f"{taken.culprit.short} {MERGED}")))
@@ -204,82 +235,7 @@ class Narrow:
             claims.append(Tally(f"{taken.base_name} with the minimal cause alone", cause_tree, should_fail=True))
         if found.fix_proven:
             claims.append(Tally("culprit without the cause", fixed_tree))
-        with contextlib.suppress(BudgetSpent):
-            if self._noise is not None:
-                self._confirm_often(claims, self._noise)
-            else:
-                self._confirm_thrice(claims)
         return tuple(claims)
-
-    def _confirm_thrice(self, claims: list[Tally]) -> None:
-        for turn in range(ROUNDS):
-            for position, claim in enumerate(claims):
-                self._progress((ROUNDS - turn) * len(claims) - position)
-                claims[position] = counted(claim, self._once_more(claim))
-
-    def _confirm_often(self, claims: list[Tally], noise: Noise) -> None:
-        """Rounds until every row holds; over as soon as one cannot. What should work takes the most starts."""
-        claims[:] = [replace(claim, rate=noise.rate) for claim in claims]
-        needed = noise.passes_needed()
-        while not any(claim.held is False for claim in claims):
-            still = [position for position, claim in enumerate(claims) if claim.held is None]
-            if not still:
-                return
-            for position in still:
-                self._progress(sum(max(1, needed - claim.tried) for claim in claims if claim.held is None))
-                claims[position] = weighed(counted(claims[position], self._once_more(claims[position])), noise)
-
-    def _once_more(self, claim: Tally) -> Judged:
-        """One trial of a claim; what should work is given all the time there is before it is called stuck."""
-        deadlines = self._trials.terms.deadlines
-        patient = deadlines if claim.should_fail else replace(deadlines, quick=None)
-        return self._trials.settled(claim.tree, "confirm", deadlines=patient)
-
-    def _progress(self, left: int) -> None:
-        each = self._trials.seconds_each()
-        self._listener(Remaining("confirm", left, left, each * left if each else None))
-
-
-def counted(tally: Tally, judged: Judged) -> Tally:
-    """The tally with one more trial in it."""
-    verdict = judged.judgement.verdict
-    return replace(
-        tally,
-        tried=tally.tried + 1,
-        failed=tally.failed + (verdict is Verdict.BAD),
-        other=tally.other + (verdict is Verdict.SKIP),
-        trials=(*tally.trials, judged.trial.number),
-    )
-
-
-def weighed(row: Tally, noise: Noise) -> Tally:
-    """The row with what its counts say of its claim, where the failure is intermittent.
-
-    What should work holds once its passes are beyond luck; what should fail, once it failed a second time, or
-    as often as can be asked of it. Starts that showed neither must stay the exception.
-    """
-    starts = Starts(row.failed, row.tried - row.failed - row.other, row.other)
-    answer = noise.answer(starts)
-    if row.other > MOST_UNCLEAR and 4 * row.other > row.tried:
-        return replace(row, held=False)
-    if answer is None or row.tried < ROUNDS:
-        return replace(row, held=None)
-    once = row.should_fail and answer and row.failed < 2 and starts.tried < noise.passes_needed()
-    return replace(row, held=None if once else answer is row.should_fail)
-
-
-def unfinished(culprit: Culprit) -> bool:
-    """Whether time ran out before everything was confirmed as often as it should be."""
-    return any(row.held is None if row.rate < 1 else row.tried < ROUNDS for row in culprit.confirmation)
-
-
-def contradictions(culprit: Culprit) -> tuple[str, ...]:
-    """What the confirmation says against the search; empty when every count is as claimed, or not yet against it."""
-    return tuple(
-        f"{row.name}: failed {row.failed} of {row.tried}" + (f", {row.other} unclear" if row.other else "")
-        for row in culprit.confirmation
-        if (row.held is False if row.rate < 1 else row.tried and not row.holds)
-    )
 
 
 def weights(atoms: tuple[Atom, ...]) -> dict[int, float]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from bisect_celery.core.repeat import about
 from bisect_celery.flow.trials import NEVER_REUSED, NEVER_RUNS
 from bisect_celery.flow.weigh import Weigh
-from bisect_celery.model import Culprit, Judged, Request, Revision, Session, Skipped, Verdict
+from bisect_celery.model import Act, Culprit, Judged, Request, Revision, Session, Skipped, Verdict
 
 # How many candidates a headline names.
 MOST_NAMED = 4
@@ -73,10 +73,16 @@ def match_any_says(candidates: tuple[Revision, ...], judged: Mapping[str, Judged
 
 def not_tested(request: Request, session: Session) -> tuple[str, ...]:
     """What nobody should read into the result."""
-    said = [
-        "State that an older revision leaves behind (tables, queues, unconsumed messages): every trial began clean."
-    ]
-    said.append("A broker restart, a cut connection, or a full disk.")
+    said = []
+    if request.upgrade_from is None:
+        said.append(
+            "State that an older revision leaves behind (tables, queues, unconsumed messages): every trial began clean "
+            "(`--upgrade-from`)."
+        )
+    acts = {step.act for step in request.scenario}
+    faults = {Act.RESTART_BROKER: "A broker restart", Act.CUT: "a cut connection", Act.RESTART_WORKER: "a new worker"}
+    untried = [words for act, words in faults.items() if act not in acts]
+    said.append(", ".join([*untried, "a full disk"]).capitalize() + (" (`--scenario`)." if untried else "."))
     if request.probe.task is None:
         said.append("The project's own tasks: the probe was a task that every Celery has (`--task NAME`).")
     if request.probe.expect is None:

@@ -80,7 +80,7 @@ def completed(tasks: int) -> Observation:
 
 
 def failing(name: str, tasks: int) -> Observation:
-    messages = tuple(message(n, 1, "FAILURE", name) for n in range(tasks)) + (message(0, 2, "FAILURE", name),)
+    messages = (*(message(n, 1, "FAILURE", name) for n in range(tasks)), message(0, 2, "FAILURE", name))
     return observation(messages, held=0, ended="complete")
 
 
