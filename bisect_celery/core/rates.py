@@ -10,6 +10,121 @@ many probes.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from operator import mul
+from typing import NamedTuple
+
+# How many rates strictly between 0 and 1 are thought of. They lie where Gauss and Chebyshev put them, so that the sum
+# over them is the integral over a Beta(1/2, 1/2), to the last digit, for any number of starts below twice as many.
+NODES = 32
+
+
+class Likelihood(NamedTuple):
+    """Of a number of starts: its natural logarithm, and the rates that are to be expected after them."""
+
+    log: float
+    good: float
+    bad: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What is believed of the two rates before any start: each a Beta distribution with an atom, the good one lower.
+
+    Most Celery failures are no noise at one of the ends: the good end never fails (`never`: the probability of a good
+    rate of 0), and a bug that is no race fails always (`always`: that of a bad rate of 1). The rest of either
+    probability is spread by Beta(a, b). A good rate at or above the bad one is impossible: a change that makes things
+    better is no culprit. Without the atoms a single contrary start would be taken for noise, and the search would ask
+    everything twice; without the spread it would never doubt anything.
+    """
+
+    never: float = 0.5
+    good: tuple[float, float] = (0.5, 2.0)
+    always: float = 0.25
+    bad: tuple[float, float] = (0.75, 0.75)
+
+    def likelihood(self, good: tuple[int, int], bad: tuple[int, int]) -> Likelihood:
+        """Of (failed, passed) starts without the culprit's change, and of those with it."""
+        return self._tables.two(*good, *bad)
+
+    def alone(self, starts: tuple[int, int]) -> Likelihood:
+        """Of (failed, passed) starts that all have one and the same rate, spread as the bad one is."""
+        return self._tables.one(*starts)
+
+    @cached_property
+    def _tables(self) -> _Tables:
+        return _Tables(self)
+
+
+class _Tables:
+    """The nodes of a `Rates`, and what was computed from them: a search asks for the same likelihoods over and over."""
+
+    def __init__(self, rates: Rates) -> None:
+        nodes = [math.sin((k + 0.5) * math.pi / (2 * NODES)) ** 2 for k in range(NODES)]
+        self._nodes = [0.0, *nodes, 1.0]
+        self._logs = [(_log(rate), _log(1 - rate)) for rate in self._nodes]
+        self._good = [rates.never, *_spread(rates.good, nodes, 1 - rates.never), 0.0]
+        self._bad = [0.0, *_spread(rates.bad, nodes, 1 - rates.always), rates.always]
+        self._one = [0.0, *_spread(rates.bad, nodes, 1.0), 0.0]
+        above = _above(self._bad)
+        self._all_pairs = math.log(sum(map(mul, self._good, above)))
+        self.two = lru_cache(maxsize=1 << 18)(self._two)
+        self.one = lru_cache(maxsize=1 << 12)(self._alone)
+        self._powers = lru_cache(maxsize=1 << 12)(self._raised)
+        self._tails = lru_cache(maxsize=1 << 12)(self._summed)
+
+    def _two(self, good_failed: int, good_passed: int, bad_failed: int, bad_passed: int) -> Likelihood:
+        scale, powers, moments = self._powers(good_failed, good_passed)
+        tail_scale, tails, tail_moments = self._tails(bad_failed, bad_passed)
+        total = sum(map(mul, powers, tails))
+        if total <= 0.0:  # the good rate would have to be the higher one, by more than a float can say
+            return Likelihood(-math.inf, 0.0, 1.0)
+        log = math.log(total) + scale + tail_scale - self._all_pairs
+        return Likelihood(log, sum(map(mul, moments, tails)) / total, sum(map(mul, powers, tail_moments)) / total)
+
+    def _alone(self, failed: int, passed: int) -> Likelihood:
+        scale, powers = self._raised_to(failed, passed, self._one)
+        total = sum(powers)
+        rate = sum(map(mul, powers, self._nodes)) / total
+        return Likelihood(math.log(total) + scale, rate, rate)
+
+    def _raised(self, failed: int, passed: int) -> tuple[float, list[float], list[float]]:
+        """Per good rate: its prior times the likelihood of its starts, and that times the rate."""
+        scale, powers = self._raised_to(failed, passed, self._good)
+        return scale, powers, list(map(mul, powers, self._nodes))
+
+    def _summed(self, failed: int, passed: int) -> tuple[float, list[float], list[float]]:
+        """Per good rate, the same of the bad rates above it, summed."""
+        scale, powers = self._raised_to(failed, passed, self._bad)
+        return scale, _above(powers), _above(list(map(mul, powers, self._nodes)))
+
+    def _raised_to(self, failed: int, passed: int, prior: list[float]) -> tuple[float, list[float]]:
+        """The products are given as multiples of e to a common power: 1,000 starts have no likelihood a float holds."""
+        logs = [
+            (failed * fails if failed else 0.0) + (passed * passes if passed else 0.0) for fails, passes in self._logs
+        ]
+        scale = max(log for log, weight in zip(logs, prior, strict=True) if weight)
+        return scale, [
+            math.exp(log - scale) * weight if weight else 0.0 for log, weight in zip(logs, prior, strict=True)
+        ]
+
+
+def _log(rate: float) -> float:
+    return math.log(rate) if rate > 0 else -math.inf
+
+
+def _spread(shape: tuple[float, float], nodes: list[float], whole: float) -> list[float]:
+    """`whole`, spread over the nodes by Beta(a, b): the nodes' own density is that of Beta(1/2, 1/2)."""
+    weights = [math.exp((shape[0] - 0.5) * math.log(x) + (shape[1] - 0.5) * math.log1p(-x)) for x in nodes]
+    scale = whole / math.fsum(weights)
+    return [weight * scale for weight in weights]
+
+
+def _above(values: list[float]) -> list[float]:
+    """Per place, the sum of the values at later places."""
+    return [*list(accumulate(reversed(values[1:])))[::-1], 0.0]
 
 
 def starts_to_exclude(rate: float, confidence: float = 0.95) -> int:
