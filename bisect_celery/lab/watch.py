@@ -129,8 +129,8 @@ class Watch:
                 self._monitor.close()
 
     def leave(self) -> Observation:
-        """For `lab.earlier`: work as a trial does, end the worker in order, and leave one more wave behind, which is the
-        last one told of. `ended` is LEFT when all of that came about and our own clients have gone."""
+        """For `lab.earlier`: work as a trial does, end the worker in order, and leave one more wave behind, the last
+        one told of. `ended` is LEFT when all of that came about and our own clients have gone."""
         try:
             for step in (self._prepare, self._load, self._boot, self._scenario, self._leave_wave):
                 ended = step()

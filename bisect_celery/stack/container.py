@@ -61,6 +61,18 @@ printf '%s' "$worker"
 for process in $(children 1); do dump "$process"; done
 """
 
+# Each pool process and the peak of its memory, in KiB; of the worker itself where it has no pool of processes.
+_PEAKS = r"""
+peak() {
+  while read -r key value rest; do
+    if [ "$key" = VmHWM: ]; then echo "$1 $value"; fi
+  done < "/proc/$1/status"
+} 2>/dev/null
+read -r worker others < /proc/1/task/1/children
+children=$(cat "/proc/$worker/task/"*/children 2>/dev/null)
+for process in ${children:-$worker}; do peak "$process"; done
+"""
+
 TRIAL = "/trial"
 CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
 
@@ -426,14 +438,24 @@ class ContainerPlace:
             return ()
         with contextlib.suppress(InfraError):
             if worker.alive():
-                first, *parts = self._beside(worker.container).split(_NEXT)
+                words = " ".join(pyspy.arguments(f"{self._room.tools}/bin/py-spy", 0)[:-1])
+                first, *parts = self._beside(worker.container, _DUMP_ALL, words).split(_NEXT)
                 return _dumps(parts, int(first)) if first.isdigit() else ()
         return ()
 
-    def _beside(self, worker: str) -> str:
-        """The worker's process number in its container, then py-spy's word on it and each of the others."""
-        words = " ".join(pyspy.arguments(f"{self._room.tools}/bin/py-spy", 0)[:-1])
-        container = self._create("dump", "dump", ("sh", "-c", _DUMP_ALL, words), {}, worker=worker)
+    def memory(self, worker: Running, *, at_end: bool) -> dict[int, int]:
+        """Only at the end: each look takes a container. What was replaced before is not seen."""
+        if not at_end or not isinstance(worker, ContainerRunning):
+            return {}
+        with contextlib.suppress(InfraError):
+            if worker.alive():
+                found = re.findall(r"^(\d+) (\d+)$", self._beside(worker.container, _PEAKS), re.MULTILINE)
+                return {int(pid): int(peak) for pid, peak in found}
+        return {}
+
+    def _beside(self, worker: str, script: str, *words: str) -> str:
+        """What a shell script says that shares the worker's processes."""
+        container = self._create("dump", "dump", ("sh", "-c", script, *words), {}, worker=worker)
         out: list[bytes] = []
         try:
             watch = Watch(self._engine, container, lambda is_error, chunk: None if is_error else out.append(chunk))

@@ -81,7 +81,8 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     (project / "stuck.json").write_text('{"body": "[[1], {}]", "headers": {"task": "t"}, "properties": {}}')
     text = {
         "app": "shop", "worker": "-c 2", "task": "t", "args": "[1]", "kwargs": "{}", "expect": "1", "count": "3",
-        "check": "value > 3", "script": "probe.py", "message": "stuck.json", "judge": "latency, memory", "effect": "30", "log-must": "a", "log-must-not": "b",
+        "check": "value > 3", "script": "probe.py", "message": "stuck.json", "judge": "latency, memory",
+        "effect": "30", "log-must": "a", "log-must-not": "b",
         "queue": "q", "send": "guest", "done-log": "done", "prepare": "make", "python": "3.11", "match": "any",
         "output": "out", "budget": "5", "fails": "1/5", "confidence": "0.9", "ceiling": "60",
         "stack": "process", "broker": "embedded", "scenario": "faults.toml", "upgrade-from": "good",
@@ -92,8 +93,9 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     by_environment = loaded(project, environment={**environment, "HERE": "there"})
     flags: dict[str, object] = {key.replace("-", "_"): value for key, value in text.items() if key != "first-parent"}
     by_flags = loaded(project, {**flags, "first_parent": True}, environment={"HERE": "there"})
+    plain = ("count", "effect", "budget", "ceiling", "confidence", "first-parent")
     toml = "\n".join(
-        f"{key} = {value if key in ('count', 'effect', 'budget', 'ceiling', 'confidence', 'first-parent') else repr(value)}"
+        f"{key} = {value if key in plain else repr(value)}"
         for key, value in text.items()
         if key != "env"
     )

@@ -60,6 +60,7 @@ LINES = {
     main("INFO", f"Discarding revoked task: {TASK}"): LogSign("revoked", ID, None, "MainProcess"),
     # the pool and the worker
     main("ERROR", "Process 'ForkPoolWorker-2' pid:4711 exited with 'signal 11 (SIGSEGV)'"): LogSign("lost"),
+    "child process exiting after exceeding memory limit (201284KiB / 150000KiB)": LogSign("outgrown"),
     main("ERROR", "Process 'Worker-1' pid:4711 exited with 'exitcode 3'"): LogSign("lost"),  # 3.1
     main("INFO", "celery@shop.example ready."): LogSign("ready"),
     "celery@shop ready.": LogSign("ready"),  # 3.1 prints it
