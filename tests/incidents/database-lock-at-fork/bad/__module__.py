@@ -1,7 +1,8 @@
 """A database of one file, with one writer at a time."""
 
-import fcntl
 import os
+
+from django.core.files import locks
 
 PATH = os.path.join(os.environ["HOME"], "database")
 
@@ -9,7 +10,7 @@ PATH = os.path.join(os.environ["HOME"], "database")
 class Database:
     def open(self):
         self.file = open(PATH, "a")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        locks.lock(self.file, locks.LOCK_EX)
         return self
 
     def write(self, line):
