@@ -90,6 +90,8 @@ class TryEnds:
         if good.judgement.symptom.kind is Kind.COMPLETED:
             observations = (good.trial.observation,)
             self._trials.terms.deadlines = deadline.learnt(observations, self._ceiling)
+            if self._trials.terms.standard.judges:
+                self._trials.hold_to_starts(good)
             return good
         refuse_unusable(good, "GOOD")
         bad = self._trials.settled(as_tree(self._bad), "bad end")
@@ -128,6 +130,7 @@ class TryEnds:
     def _bad_end(self, good: Judged) -> Judged:
         bad = self._trials.settled(as_tree(self._bad), "bad end")
         if bad.judgement.symptom.kind is Kind.COMPLETED:
+            self._refuse_as_good_as_good(bad)
             bad = self._insist(bad)
         kind = bad.judgement.symptom.kind
         if kind is Kind.BROKER_NOT_REDIRECTED:
@@ -144,6 +147,14 @@ class TryEnds:
         self._trials.terms.signature = signature
         self._trials.terms.deadlines = deadline.quickened(self._trials.terms.deadlines, (good.trial.observation,))
         return bad
+
+    def _refuse_as_good_as_good(self, bad: Judged) -> None:
+        """Where measures were asked for, a bad end that is no worse has had its starts."""
+        if self._trials.terms.standard.judges:
+            raise EndsWrong(
+                f"BAD {self._bad.short} completes and is no worse than GOOD: {bad.judgement.rule}.",
+                ("If less than that counts as worse: `--effect PERCENT`.", *not_in_this_run()),
+            )
 
     def _insist(self, passed: Judged) -> Judged:
         """A bad end that passes is tried on; it fails in the end, or what its passes exclude is said."""
@@ -198,6 +209,8 @@ class TryEnds:
         It is also the second look that shows an end that disagrees with itself.
         """
         faithful = self._trials.terms.plan
+        if self._trials.terms.standard.judges:  # what is measured is not changed
+            return False
         self._trials.terms.plan = faithful.faster()
         if self._good_is_same(good, faithful) and self._bad_is_same(bad, faithful):
             return True
@@ -297,5 +310,6 @@ def not_in_this_run() -> tuple[str, ...]:
         "The very message that hangs: `--task NAME --args JSON --kwargs JSON`.",
         "Its data: `--prepare 'python manage.py loaddata …'`, `--env DATABASE_URL=…`.",
         "More messages, if it fails only sometimes: `--count 200`.",
-        "State that an older revision left behind: make it with `--prepare`, until there is a flag of its own.",
+        "State that an older revision left behind (tables, queues, messages): `--upgrade-from good`.",
+        "A broker that restarts, or a connection that is cut, while the worker runs: `--scenario FILE`.",
     )

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bisect_celery.core import judge
+from bisect_celery.core import judge, measures
+from bisect_celery.core.compare import GOOD_STARTS
 from bisect_celery.core.deadline import Deadlines, before
 from bisect_celery.core.judge import Seen, Signature, Standard
 from bisect_celery.errors import EndsError
@@ -28,6 +29,8 @@ WAITING = frozenset(
 
 # What every start of a tree shows once one did: trying again is of no use.
 NEVER_RUNS = frozenset({Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED})
+# Starts of the good end that others are compared with.
+MEASURING = frozenset({"good end", "control"})
 NEVER_REUSED = frozenset({Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED})
 
 
@@ -74,6 +77,7 @@ class Trials:
         self._number = max((j.trial.number for j in stored), default=0)
         self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored if j.trial.reused is None)
         self.judged: list[Judged] = []
+        self._good: Tree | None = None
         # Once trials of one tree contradict each other, another session's trial is no answer for this one.
         self.reuse = True
 
@@ -98,9 +102,11 @@ class Trials:
     def settled(self, tree: Tree, purpose: str, *, deadlines: Deadlines | None = None) -> Judged:
         """Try a tree; where the facts say nothing, or only that time ran out at boot, once more (DESIGN 9)."""
         judged = self.run(tree, purpose, deadlines=deadlines)
-        if judged.judgement.symptom.kind is Kind.UNKNOWN or boot_timed_out(judged.trial.observation):
+        wants_more = measures.wants_more(judged.judgement, 1)
+        silent = judged.judgement.symptom.kind is Kind.UNKNOWN and not wants_more
+        if silent or boot_timed_out(judged.trial.observation):
             judged = self.run(tree, purpose, deadlines=deadlines)
-        return judged
+        return self._compared_enough(judged, purpose, deadlines) if self.terms.standard.judges else judged
 
     def _make(self, tree: Tree, purpose: str, attempt: int, deadlines: Deadlines) -> Trial:
         self._number += 1
@@ -125,7 +131,7 @@ class Trials:
         )
 
     def _finish(self, trial: Trial, *, replayed: bool) -> Judged:
-        judged = Judged(trial, self._judge(trial.observation))
+        judged = Judged(trial, self._judge(trial))
         if not replayed:
             self._store.record(self._session, judged)
         self.judged.append(judged)
@@ -150,8 +156,8 @@ class Trials:
     def seen(self, observation: Observation) -> Seen:
         return judge.symptom(observation, self.terms.standard)
 
-    def _judge(self, observation: Observation) -> Judgement:
-        seen = self.seen(observation)
+    def _judge(self, trial: Trial) -> Judgement:
+        seen = self._compared(trial)
         if self.terms.signature is None:
             return judge.at_end(seen)
         return judge.verdict(seen, self.terms.signature)
@@ -170,19 +176,79 @@ class Trials:
         """From now on all trials are held to what this one, of the good end, shows to be usual; it is itself, too."""
         self.terms.standard = judge.measured(self.terms.standard, good.trial.observation)
         self.rejudge()
-        return Judged(good.trial, self._judge(good.trial.observation))
+        return Judged(good.trial, self._judge(good.trial))
 
     def rejudge(self) -> None:
         """Judge again what was tried before the signature was known, so that all verdicts follow one rule."""
-        self.judged = [Judged(judged.trial, self._judge(judged.trial.observation)) for judged in self.judged]
+        self.judged = [Judged(judged.trial, self._judge(judged.trial)) for judged in self.judged]
 
     def _looks_bad(self, picture: Observation) -> bool:
         return judge.resembles(self.seen(picture), self.terms.signature)
 
+    # --- held against the good end's measures -----------------------------------------------------------
+
+    def hold_to_starts(self, good: Judged) -> None:
+        """Measure as many starts of the good end as it takes to compare; no other trial is compared before.
+
+        Raises EndsError where a measure cannot be had here, or the good end fails while it is measured.
+        """
+        self._good = good.trial.tree
+        self._measure(good)
+        for _ in range(GOOD_STARTS - 1):
+            self._measure(self.run(self._good, "good end"))
+
+    def _measure(self, good: Judged) -> None:
+        if good.judgement.symptom.kind is not Kind.COMPLETED:
+            raise EndsError(
+                f"GOOD did not complete every time it was measured: {good.judgement.symptom}, {good.judgement.rule}.",
+                "Without `--judge` it is said how often it fails.",
+            )
+        try:
+            self.terms.standard = measures.with_start(self.terms.standard, good.trial.observation)
+        except LookupError as missing:
+            raise EndsError(
+                f"The {missing.args[0]} of the good end could not be measured here.", "Leave that out of `--judge`."
+            ) from None
+
+    def _compared(self, trial: Trial) -> Seen:
+        """By all starts of this tree under the same terms; the good end's own are what others are compared with."""
+        seen = self.seen(trial.observation)
+        if not self.terms.standard.judges or trial.purpose in MEASURING:
+            return seen
+        return measures.compared(seen, [*self._starts_of(trial), trial.observation], self.terms.standard)
+
+    def _starts_of(self, trial: Trial) -> list[Observation]:
+        """The other starts of its tree that completed, under the same terms."""
+        same = (trial.tree.sha, trial.digest)
+        others = [one.trial for one in self.judged if (one.trial.tree.sha, one.trial.digest) == same]
+        known = [one.observation for one in others if one.number != trial.number and one.purpose not in MEASURING]
+        return [one for one in known if self.seen(one).symptom.kind is Kind.COMPLETED]
+
+    def _compared_enough(self, judged: Judged, purpose: str, deadlines: Deadlines | None) -> Judged:
+        """More starts until it is worse or the same, or it never will be. An answer must stand beside a start of the
+        good end that was made after it: else a machine that became slower names a commit. Confirming alternates with
+        the good side anyway."""
+        tree = judged.trial.tree
+        while True:
+            while measures.wants_more(judged.judgement, len(self._starts_of(judged.trial)) + 1):
+                judged = self.run(tree, purpose, deadlines=deadlines)
+            if self._good is None or purpose == "confirm" or not measures.by_comparison(judged.judgement):
+                return judged
+            self._measure(self.run(self._good, "control"))
+            self.rejudge()
+            judged = Judged(judged.trial, self._judge(judged.trial))
+            if not measures.wants_more(judged.judgement, len(self._starts_of(judged.trial)) + 1):
+                return judged
+
     # --- what is known already ------------------------------------------------------------------------
 
     def _known(self, tree: Tree, mode: str) -> Trial | None:
-        """A finished trial of another session under the same terms, if it was watched long enough for today's."""
+        """A finished trial of another session under the same terms, if it was watched long enough for today's.
+
+        None where it is measured: another day's start was made on another machine, as far as time goes.
+        """
+        if self.terms.standard.judges:
+            return None
         found = [trial for trial in self._store.find(self._digest(self.terms.plan), tree.sha) if trial.mode == mode]
         said = {self.seen(trial.observation).symptom for trial in found}
         if len(said) != 1:
