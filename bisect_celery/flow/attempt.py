@@ -8,26 +8,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from bisect_celery.core import deadline, judge
+from bisect_celery.core import deadline, judge, measures
+from bisect_celery.core.compare import GOOD_STARTS
 from bisect_celery.core.deadline import Deadlines
-from bisect_celery.core.judge import Signature, Standard
+from bisect_celery.core.judge import Seen, Signature, Standard
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
+from bisect_celery.flow.earlier import provide
 from bisect_celery.flow.ends import as_tree, backend_note, refuse_unusable, replaced_backend
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
-from bisect_celery.flow.session import Room, opened, plan_of, running
+from bisect_celery.flow.session import Room, opened, plan_of, running, upgraded_from
+from bisect_celery.flow.trials import MEASURING
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
-from bisect_celery.model import Judged, Kind, Match, Request, Symptom, Tree, Trial, Verdict
+from bisect_celery.model import Judged, Kind, Match, Observation, Request, Symptom, Tree, Trial, Verdict
 from bisect_celery.repo.ongoing import Ongoing, asked_by_git, ongoing
 from bisect_celery.repo.user import open_repository
 from bisect_celery.store import codec
 from bisect_celery.store.database import Store
 
 # What the first call of a bisection decides for all of them.
-HELD = ("app", "subfolder", "worker", "probe", "prepare", "python", "match", "ceiling", "django_settings")
+HELD = (
+    "app", "subfolder", "worker", "probe", "prepare", "python", "match", "ceiling", "django_settings",
+    "scenario", "upgrade_from",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class Baseline:
 
     signature: Signature
     deadlines: Deadlines
-    standard: Standard = judge.ANY
+    standard: Standard
+    good: Tree
 
 
 def current(folder: Path) -> str:
@@ -67,6 +74,9 @@ def attempt(
         with running(room, as_of=_date(room, asked.bad, bisection)) as lab:
             if bisection is not None and asked.python is None:
                 _hold_python(room, lab, bisection)
+            if bisection is not None and asked.upgrade_from == "good":
+                room.request = replace(room.request, upgrade_from=bisection.good)
+            provide(room, lab, plan_of(asked))
             one = _One(room, lab, plan_of(asked), listener)
             if bisection is None:
                 return one.run(tree, deadline.before(asked.ceiling), None)
@@ -131,6 +141,7 @@ class _One:
         self._room, self._lab, self._plan, self._listener = room, lab, plan, listener
         self._number = 0
         self._standard = judge.standard_of(plan.probe)
+        self._starts: dict[str, list[Observation]] = {}
 
     def run(self, tree: Tree, deadlines: Deadlines, signature: Signature | None, purpose: str = "try") -> Judged:
         self._number += 1
@@ -160,8 +171,43 @@ class _One:
             self._listener(Note(backend_note(made.observation.worker.result_backend)))
             return self.run(tree, deadlines, signature, purpose)
         seen = judge.symptom(made.observation, standard)
-        judged = Judged(trial, judge.verdict(seen, signature) if signature else judge.at_end(seen))
+        if purpose not in MEASURING and seen.symptom.kind is Kind.COMPLETED:
+            self._starts.setdefault(tree.sha, []).append(made.observation)
+        judged = self._judged(trial, seen, signature)
         self._listener(Tried(judged))
+        return judged
+
+    def _judged(self, trial: Trial, seen: Seen, signature: Signature | None) -> Judged:
+        if trial.purpose not in MEASURING:
+            seen = measures.compared(seen, self._starts.get(trial.tree.sha, []), self._standard)
+        return Judged(trial, judge.verdict(seen, signature) if signature else judge.at_end(seen))
+
+    # --- held against the good end's measures, as `Trials` does -------------------------------------------
+
+    def _measure(self, good: Judged) -> None:
+        if good.judgement.symptom.kind is not Kind.COMPLETED:
+            raise UserError(f"The good end did not complete every time: {good.judgement.rule}.", "Leave out `--judge`.")
+        try:
+            self._standard = measures.with_start(self._standard, good.trial.observation)
+        except LookupError as missing:
+            raise UserError(
+                f"The {missing.args[0]} of the good end could not be measured here.", "Leave that out of `--judge`."
+            ) from None
+
+    def _compared_enough(
+        self, judged: Judged, good: Tree, deadlines: Deadlines, signature: Signature | None = None
+    ) -> Judged:
+        """More starts until it is told, and told beside one more start of the good end."""
+        tree, purpose = judged.trial.tree, judged.trial.purpose
+        while self._standard.judges:
+            while measures.wants_more(judged.judgement, len(self._starts.get(tree.sha, []))):
+                judged = self.run(tree, deadlines, signature, purpose)
+            if not measures.by_comparison(judged.judgement):
+                break
+            self._measure(self.run(good, deadlines, None, "control"))
+            judged = self._judged(judged.trial, judge.symptom(judged.trial.observation, self._standard), signature)
+            if not measures.wants_more(judged.judgement, len(self._starts[tree.sha])):
+                break
         return judged
 
     def _measured(self, good: Judged) -> Judged:
@@ -172,9 +218,9 @@ class _One:
     def settled(self, tree: Tree, baseline: Baseline) -> Judged:
         self._standard = baseline.standard
         judged = self.run(tree, baseline.deadlines, baseline.signature)
-        if judged.judgement.symptom.kind is Kind.UNKNOWN:
+        if judged.judgement.symptom.kind is Kind.UNKNOWN and not measures.wants_more(judged.judgement, 1):
             judged = self.run(tree, baseline.deadlines, baseline.signature)
-        return judged
+        return self._compared_enough(judged, baseline.good, baseline.deadlines, baseline.signature)
 
     # --- somebody's bisection ---------------------------------------------------------------------------
 
@@ -190,8 +236,10 @@ class _One:
 
     def _key(self, bisection: Ongoing) -> str:
         """One bisection under one set of terms: another probe or worker is another baseline."""
-        terms = [bisection.identity, str(self._plan), self._lab.stack.facts.name, self._lab.stack.facts.broker]
-        return "baseline " + hashlib.sha256(self._room.store.fingerprint(json.dumps(terms)).encode()).hexdigest()
+        before = upgraded_from(self._room)
+        terms = [before.tree if before is not None else None]
+        terms += [bisection.identity, str(self._plan), self._lab.stack.facts.name, self._lab.stack.facts.broker]
+        return "baseline 2 " + hashlib.sha256(self._room.store.fingerprint(json.dumps(terms)).encode()).hexdigest()
 
     def _try_ends(self, bisection: Ongoing, request: Request) -> Baseline:
         self._listener(Note("The first call of this bisection tries its ends, and keeps them for the next."))
@@ -204,14 +252,18 @@ class _One:
                 f"Look at it alone: `bisect-celery try {good_tree.label}`.",
             )
         learnt = deadline.learnt((good.trial.observation,), request.ceiling)
-        bad = self.run(bad_tree, learnt, None, "bad end")
+        if self._standard.judges:
+            self._measure(good)
+            for _ in range(GOOD_STARTS - 1):
+                self._measure(self.run(good_tree, learnt, None, "good end"))
+        bad = self._compared_enough(self.run(bad_tree, learnt, None, "bad end"), good_tree, learnt)
         if bad.judgement.verdict is not Verdict.BAD:
             raise UserError(
                 f"The bad end of this bisection does not fail here: {bad.judgement.rule}.",
                 f"Look at it alone: `bisect-celery try {bad_tree.label}`.",
             )
         signature = Signature(bad.judgement.symptom, request.match)
-        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._standard)
+        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._standard, good_tree)
 
 
 def _encoded(baseline: Baseline) -> Any:
@@ -220,10 +272,11 @@ def _encoded(baseline: Baseline) -> Any:
         "match": str(baseline.signature.match),
         "deadlines": codec.encode(baseline.deadlines),
         "standard": codec.encode(baseline.standard),
+        "good": codec.encode(baseline.good),
     }
 
 
 def _decoded(kept: Any) -> Baseline:
     symptom = codec.decode(Symptom, kept["symptom"])
     deadlines, standard = codec.decode(Deadlines, kept["deadlines"]), codec.decode(Standard, kept["standard"])
-    return Baseline(Signature(symptom, Match(kept["match"])), deadlines, standard)
+    return Baseline(Signature(symptom, Match(kept["match"])), deadlines, standard, codec.decode(Tree, kept["good"]))

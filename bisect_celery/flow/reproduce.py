@@ -15,6 +15,7 @@ from bisect_celery.core import deadline, judge
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
+from bisect_celery.flow.earlier import provide
 from bisect_celery.flow.ends import as_tree, replaced_backend
 from bisect_celery.flow.events import Listener
 from bisect_celery.flow.session import Room, opened, plan_of, running
@@ -65,6 +66,7 @@ def reproduce(
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:
             plan: Plan | None = plan_of(asked)
+            provide(room, lab, plan_of(asked))
             while plan is not None:
                 plan = _kept(lab, asked, _order(room, what, tree, plan), stay)
 

@@ -37,6 +37,8 @@ from bisect_celery.store import codec
 from bisect_celery.store.database import Store
 
 SCHEMA = 1
+# In a session's folder: what an older revision left behind (`lab.earlier`). Raw messages: it goes when nothing goes on.
+EARLIER = "earlier"
 # What makes a session's folder worth keeping.
 KEPT = ("trials", "report", REQUEST)
 
@@ -197,6 +199,18 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
         stack.stop()
 
 
+def upgraded_from(room: Room) -> Revision | None:
+    """The revision whose leavings every trial begins with. Raises UserError when there is none of that name."""
+    request = room.request
+    if request.upgrade_from is None:
+        return None
+    if request.upgrade_from != "good":
+        return room.revision(request.upgrade_from)
+    if request.good == request.bad:
+        raise UserError("`--upgrade-from good` needs a GOOD, and only one revision is tried.", "Name the revision.")
+    return room.revision(request.good)
+
+
 def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
     return Plan(
         app=request.app,
@@ -238,6 +252,7 @@ def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
             [list(pair) for pair in plan.variables],
             overlays,
             codec.encode(plan.scenario),
+            before.tree if (before := upgraded_from(room)) is not None else None,
             [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],
         ]
         return room.store.fingerprint(json.dumps(parts))

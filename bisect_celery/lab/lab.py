@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,10 +19,11 @@ from bisect_celery.environment.facade import choose_python, source_roots
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.lab.cancel import Token
+from bisect_celery.lab.earlier import Earlier, put, save
 from bisect_celery.lab.kept import kept
-from bisect_celery.lab.overlay import put
+from bisect_celery.lab.overlay import put as put_over
 from bisect_celery.lab.plan import Plan
-from bisect_celery.lab.watch import Watch
+from bisect_celery.lab.watch import LEFT, Watch
 from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
 from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
@@ -72,6 +72,7 @@ class Lab:
     ) -> None:
         """`folder` keeps artifacts, `scratch` what goes after each trial. `as_of` dates unlocked dependencies."""
         self.stack = stack
+        self.earlier: Earlier | None = None  # what every trial begins with
         self._repository, self._folder, self._scratch = repository, folder, scratch
         self.python, self._as_of, self._overlays = python, as_of, overlays
         self._redactor, self._cancel, self._says = redactor, cancel, says
@@ -109,11 +110,33 @@ class Lab:
         with self._place(order, layout, environment, artifacts) as place:
             return self._watcher(place, order, plan, environment).run()
 
+    def leave(self, order: Order, folder: Path) -> tuple[Observation, Earlier | None]:
+        """Run a tree once and keep what it leaves behind in `folder`; None when it does not come so far.
+
+        Begins clean, whatever later trials begin with. Raises EnvironmentFailed, LayoutFailed, InfraError, Cancelled.
+        """
+        artifacts = self._folder / order.name
+        with (
+            self._redacted(artifacts),
+            self._laid_out(order) as (layout, environment, plan),
+            self._place(order, layout, environment, artifacts, clean=True) as place,
+        ):
+            seen = self._watcher(place, order, replace(plan, scenario=()), environment).leave()
+            last = max((message.wave for message in seen.messages), default=0)
+            earlier = save(place, order.tree, seen, last, folder) if seen.ended == LEFT else None
+        if earlier is not None and earlier.messages < len(earlier.ids):
+            return seen, None
+        return kept(seen, order.plan.probe, self._redactor.exact), earlier
+
+    @contextlib.contextmanager
     def _place(
-        self, order: Order, layout: Path, environment: Environment, artifacts: Path
-    ) -> AbstractContextManager[Place]:  # fmt: skip
+        self, order: Order, layout: Path, environment: Environment, artifacts: Path, *, clean: bool = False
+    ) -> Iterator[Place]:
         alone = restarts_broker(order.plan.scenario)
-        return self.stack.place(order.name, layout, environment, artifacts, self._cancel, alone=alone)
+        with self.stack.place(order.name, layout, environment, artifacts, self._cancel, alone=alone) as place:
+            if self.earlier is not None and not clean:
+                put(self.earlier, place)
+            yield place
 
     def _watcher(self, place: Place, order: Order, plan: Plan, environment: Environment) -> Watch:
         self._says("probing")
@@ -127,6 +150,7 @@ class Lab:
             walled=self.stack.facts.walled,
             looks_bad=order.looks_bad,
             learn_secrets=self._redactor.learn,
+            left=self.earlier.ids if self.earlier is not None else (),
         )
 
     def choose_python(self, tree: str, subfolder: str) -> str:
@@ -181,7 +205,7 @@ class Lab:
 
     def _overlay(self, layout: Path) -> None:
         for overlay in self._overlays:
-            put(overlay, layout)
+            put_over(overlay, layout)
 
     @contextlib.contextmanager
     def _redacted(self, artifacts: Path) -> Iterator[None]:

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from scenario import Lab, Tried
+from small_shop import Bench, bench
+
+from bisect_celery.stack.node import EmbeddedNode
+from bisect_celery.stack.rabbitmq import RabbitNode
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,13 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def tried(request: pytest.FixtureRequest, lab: Lab) -> Tried:
     return lab.made(request.function.__name__)
+
+
+@pytest.fixture(scope="session")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from bench(tmp_path_factory.mktemp("emulated"), EmbeddedNode)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from bench(tmp_path_factory.mktemp("rabbitmq"), RabbitNode)
