@@ -28,7 +28,8 @@ from bisect_celery.model import Kind, Symptom
 FOLDER = Path(__file__).resolve().parent
 PLACEHOLDERS = ("__app__", "__task__", "__module__", "__package__")
 OURS = frozenset({"title", "source", "symptom", "culprit", "healthy", "needs", "same-as"})
-# What an incident needs unless it says otherwise; the same Celery as our own, so that both ways of trying it agree.
+# What an incident needs unless it says otherwise; the same Celery as our own, so that both ways of trying it agree,
+# which is why no commit is older than its release.
 REQUIREMENTS = "celery==5.7.0\n"
 _GONE = ".deleted"
 _SYLLABLES = ("ba", "do", "fe", "gu", "ki", "lo", "mi", "na", "pu", "ra", "so", "te", "vi", "wo", "xe", "zu")
@@ -214,7 +215,7 @@ def _value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def git(folder: Path, *arguments: str, date: str = "2026-03-02T10:00:00+00:00") -> str:
+def git(folder: Path, *arguments: str, date: str = "2026-11-15T10:00:00+00:00") -> str:
     settings = ("-c", "user.name=Mara", "-c", "user.email=mara@example.org", "-c", "gc.auto=0")
     dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date, "GIT_CONFIG_GLOBAL": "/dev/null"}
     done = subprocess.run(
@@ -226,5 +227,5 @@ def git(folder: Path, *arguments: str, date: str = "2026-03-02T10:00:00+00:00") 
 
 def _commit(folder: Path, title: str, day: int) -> str:
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "-m", title, date=f"2026-03-{day + 1:02d}T10:00:00+00:00")
+    git(folder, "commit", "--quiet", "-m", title, date=f"2026-11-{day + 15:02d}T10:00:00+00:00")
     return git(folder, "rev-parse", "HEAD")
