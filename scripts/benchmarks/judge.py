@@ -5,7 +5,7 @@ Usage: python scripts/benchmarks/judge.py [INCIDENT...] [--trials N] [--seed N] 
 Each incident of tests/incidents is written as a git repository under random names, and its good and its bad revision
 are tried by the tool's own command line (process stack, RabbitMQ, prefork, `try REV --json`) while a burner keeps a
 core busy. A row is a bad revision, a column a signature; both are made from what the tool printed and nothing else.
-Incidents that only show beside a good end (`judges`, or needs = ["good end"]) are tried within a `git bisect`.
+Incidents that only show beside a good end (needs = ["good end"]) are tried within a `git bisect`.
 
 Then N trials of good revisions under load (`false_stuck.py`; 0: none). The last line is JSON: `confusion_errors` counts
 cells off the diagonal that are BAD, cells on it that are not, and good revisions that are not GOOD.
@@ -96,7 +96,7 @@ class Machine:
 
 
 def beside_good_end(incident: Incident) -> bool:
-    return bool(incident.settings.get("judges")) or "good end" in incident.needs
+    return "good end" in incident.needs
 
 
 def tried(machine: Machine, incident: Incident) -> list[Told]:
@@ -135,7 +135,7 @@ def busy() -> Iterator[None]:
 
 def root_of(incident: Incident, all_: Mapping[str, Incident]) -> str:
     """The incident that this one is, by all evidence, the same failure as; itself where there is none."""
-    return incident.same_as if incident.same_as in all_ else incident.name
+    return incident.same_as if incident.same_as is not None and incident.same_as in all_ else incident.name
 
 
 def cell(row: Told, column: Told) -> Verdict:

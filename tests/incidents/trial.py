@@ -26,39 +26,41 @@ from bisect_celery import config
 from bisect_celery.config.listing import FolderListing
 from bisect_celery.core import judge
 from bisect_celery.core.deadline import Deadlines
-from bisect_celery.core.judge import Seen
+from bisect_celery.core.judge import Seen, Standard
 from bisect_celery.flow.session import plan_of
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.kept import kept
-from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
-from bisect_celery.model import Environment, Judgement, Observation, Request, Runner
+from bisect_celery.model import Environment, Observation, Request, Runner
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode
 
-AT_ONCE = 5
-# Silence is what many of these are about; the machine is busy all the same.
-DEADLINES = Deadlines(boot=60, quiet=5, total=60)
+AT_ONCE = 8
+# A good revision never waits for these. Where silence is the point the machine is busy all the same.
+PATIENT = Deadlines(boot=90, quiet=30, total=90)
+SILENT = Deadlines(boot=90, quiet=4, total=25)
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What one revision of an incident showed."""
+    """One trial of an incident's revision, and what it was held to beside the good end."""
 
     incident: Incident
     revision: str
     observation: Observation
-    seen: Seen
-    judgement: Judgement
+    declared: Standard
     seconds: float
-    artifacts: Path
+
+    def seen(self, good: Tried) -> Seen:
+        """What it shows, beside what is usual at the good end."""
+        return judge.symptom(self.observation, judge.measured(self.declared, good.observation))
 
 
 class Lab:
     """Trials of incidents, a few at a time. `start`, any number of `submit`, `stop`."""
 
-    def __init__(self, folder: Path, deadlines: Deadlines = DEADLINES) -> None:
-        self._folder, self._deadlines = folder, deadlines
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._stack = ProcessStack(
             RabbitNode(folder / "broker"), cast(Runner, None), folder / "places", "a test of incidents"
         )
@@ -99,22 +101,18 @@ class Lab:
         )
         began = time.monotonic()
         plan = plan_of(request).faster()
-        observation = self._watch(name, plan, layout, environment, artifacts)
-        standard = judge.standard_of(request.probe)
-        seen = judge.symptom(observation, standard)
+        plan = replace(plan, variables=(*self._bytecode, *plan.variables))
+        hangs = revision == "bad" and not incident.healthy
+        with self._stack.place(name, layout, environment, artifacts, self._cancel) as place:
+            watch = Watch(place, plan, environment, SILENT if hangs else PATIENT, self._cancel, walled=False)
+            observation = kept(watch.run(), plan.probe, lambda text: text)
         took = round(time.monotonic() - began, 1)
-        return Tried(incident, revision, observation, seen, judge.at_end(seen), took, artifacts)
+        return Tried(incident, revision, observation, judge.standard_of(request.probe), took)
 
     def _request(self, settings: Path, layout: Path) -> Request:
         loaded = config.load(flags={}, typed_in=settings, root=settings, caller_environment={})
         detected = config.detect(FolderListing(layout), app=loaded.text("app"))
         return config.to_request(loaded, detected, good="good", bad="bad", repository=settings)
-
-    def _watch(self, name: str, plan: Plan, layout: Path, environment: Environment, artifacts: Path) -> Observation:
-        plan = replace(plan, variables=(*self._bytecode, *plan.variables))
-        with self._stack.place(name, layout, environment, artifacts, self._cancel) as place:
-            watch = Watch(place, plan, environment, self._deadlines, self._cancel, walled=False)
-            return kept(watch.run(), plan.probe, lambda text: text)
 
 
 def main() -> None:
@@ -126,12 +124,13 @@ def main() -> None:
     try:
         lab.start()
         made = [
-            lab.submit(incident, revision)
+            (lab.submit(incident, "good"), lab.submit(incident, "bad"))
             for incident in (loader.load(name, random.Random()) for name in chosen)
-            for revision in ("good", "bad")
         ]
-        for future in made:
-            _print(future.result())
+        for futures in made:
+            good, bad = (future.result() for future in futures)
+            _print(good, good.seen(good))
+            _print(bad, bad.seen(good))
     finally:
         lab.stop()
         if keep is not None:
@@ -139,12 +138,10 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _print(tried: Tried) -> None:
-    symptom, seen = tried.seen.symptom, tried.observation
-    print(
-        f"{tried.incident.name:24} {tried.revision:4} {tried.judgement.verdict.name:4} {tried.seconds:5.1f} s  ", end=""
-    )
-    print(f"{symptom.kind} {symptom.exception} {symptom.template!r} where={symptom.where!r}: {tried.seen.rule}")
+def _print(tried: Tried, shown: Seen) -> None:
+    symptom, seen, verdict = shown.symptom, tried.observation, judge.at_end(shown).verdict.name
+    print(f"{tried.incident.name:24} {tried.revision:4} {verdict:4} {tried.seconds:5.1f} s  ", end="")
+    print(f"{symptom.kind} {symptom.exception} {symptom.template!r} where={symptom.where!r}: {shown.rule}")
     counts = [(queue.name, queue.ready, queue.unacked) for queue in seen.queues]
     states = sorted({(str(message.state), message.sources) for message in seen.messages})
     print(f"    ended={seen.ended} held={seen.held} others={seen.others} queues={counts} {states}")
