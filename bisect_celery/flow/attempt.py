@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from bisect_celery.core import deadline, judge, measures
-from bisect_celery.core.compare import GOOD_STARTS
 from bisect_celery.core.deadline import Deadlines
-from bisect_celery.core.judge import Seen, Signature, Standard
+from bisect_celery.core.judge import Signature, Standard
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
 from bisect_celery.flow.earlier import provide
 from bisect_celery.flow.ends import as_tree, backend_note, refuse_unusable, replaced_backend
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
+from bisect_celery.flow.gauge import Gauge
 from bisect_celery.flow.session import Room, opened, plan_of, running, upgraded_from
-from bisect_celery.flow.trials import MEASURING
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
-from bisect_celery.model import Judged, Kind, Match, Observation, Request, Symptom, Tree, Trial, Verdict
+from bisect_celery.model import Judged, Kind, Match, Request, Symptom, Tree, Trial, Verdict
 from bisect_celery.repo.ongoing import Ongoing, asked_by_git, ongoing
 from bisect_celery.repo.user import open_repository
 from bisect_celery.store import codec
@@ -31,7 +30,7 @@ from bisect_celery.store.database import Store
 
 # What the first call of a bisection decides for all of them.
 HELD = (
-    "app", "subfolder", "worker", "probe", "prepare", "python", "match", "ceiling", "django_settings",
+    "app", "subfolder", "start", "worker", "probe", "prepare", "python", "match", "ceiling", "django_settings",
     "scenario", "upgrade_from",
 )  # fmt: skip
 
@@ -70,12 +69,13 @@ def attempt(
     """
     with opened(asked, home, command=command, listener=listener, cancel=cancel) as room:
         bisection = ongoing(room.repository.user) if in_bisection else None
+        if bisection is not None and asked.upgrade_from == "good":
+            room.request = replace(room.request, upgrade_from=bisection.good)
+        upgraded_from(room)  # there is none of that name: said before anything is started
         tree = _tree(room, asked.bad)
         with running(room, as_of=_date(room, asked.bad, bisection)) as lab:
             if bisection is not None and asked.python is None:
                 _hold_python(room, lab, bisection)
-            if bisection is not None and asked.upgrade_from == "good":
-                room.request = replace(room.request, upgrade_from=bisection.good)
             provide(room, lab, plan_of(asked))
             one = _One(room, lab, plan_of(asked), listener)
             if bisection is None:
@@ -141,10 +141,18 @@ class _One:
         self._room, self._lab, self._plan, self._listener = room, lab, plan, listener
         self._number = 0
         self._standard = judge.standard_of(plan.probe)
-        self._starts: dict[str, list[Observation]] = {}
+        self._made: list[Trial] = []
+        self.gauge = Gauge(
+            self._standard,
+            run=lambda tree, purpose: self.run(tree, self._deadlines, None, purpose),
+            trials=lambda: self._made,
+            plain=lambda seen: judge.symptom(seen, self._standard),
+            note=lambda text: listener(Note(text)),
+        )
 
     def run(self, tree: Tree, deadlines: Deadlines, signature: Signature | None, purpose: str = "try") -> Judged:
         self._number += 1
+        self._deadlines = deadlines
         standard = self._standard
         self._listener(Doing(f"{tree.label} {tree.title}".strip(), purpose))
         made = self._lab.make(
@@ -170,57 +178,42 @@ class _One:
             self._plan = replaced
             self._listener(Note(backend_note(made.observation.worker.result_backend)))
             return self.run(tree, deadlines, signature, purpose)
-        seen = judge.symptom(made.observation, standard)
-        if purpose not in MEASURING and seen.symptom.kind is Kind.COMPLETED:
-            self._starts.setdefault(tree.sha, []).append(made.observation)
-        judged = self._judged(trial, seen, signature)
+        self._made.append(trial)
+        judged = self._judged(trial, signature)
         self._listener(Tried(judged))
         return judged
 
-    def _judged(self, trial: Trial, seen: Seen, signature: Signature | None) -> Judged:
-        if trial.purpose not in MEASURING:
-            seen = measures.compared(seen, self._starts.get(trial.tree.sha, []), self._standard)
+    def _judged(self, trial: Trial, signature: Signature | None) -> Judged:
+        seen = self.gauge.seen(trial)
         return Judged(trial, judge.verdict(seen, signature) if signature else judge.at_end(seen))
 
-    # --- held against the good end's measures, as `Trials` does -------------------------------------------
-
-    def _measure(self, good: Judged) -> None:
-        if good.judgement.symptom.kind is not Kind.COMPLETED:
-            raise UserError(f"The good end did not complete every time: {good.judgement.rule}.", "Leave out `--judge`.")
-        try:
-            self._standard = measures.with_start(self._standard, good.trial.observation)
-        except LookupError as missing:
-            raise UserError(
-                f"The {missing.args[0]} of the good end could not be measured here.", "Leave that out of `--judge`."
-            ) from None
-
-    def _compared_enough(
-        self, judged: Judged, good: Tree, deadlines: Deadlines, signature: Signature | None = None
-    ) -> Judged:
-        """More starts until it is told, and told beside one more start of the good end."""
+    def _compared(self, judged: Judged, signature: Signature | None = None) -> Judged:
+        """Held against the good end's measures, where any were asked for."""
         tree, purpose = judged.trial.tree, judged.trial.purpose
-        while self._standard.judges:
-            while measures.wants_more(judged.judgement, len(self._starts.get(tree.sha, []))):
-                judged = self.run(tree, deadlines, signature, purpose)
-            if not measures.by_comparison(judged.judgement):
-                break
-            self._measure(self.run(good, deadlines, None, "control"))
-            judged = self._judged(judged.trial, judge.symptom(judged.trial.observation, self._standard), signature)
-            if not measures.wants_more(judged.judgement, len(self._starts[tree.sha])):
-                break
-        return judged
+        judged = self.gauge.settle(
+            judged,
+            lambda: self.run(tree, self._deadlines, signature, purpose),
+            lambda trial: self._judged(trial, signature),
+        )
+        return self._judged(judged.trial, signature)
 
     def _measured(self, good: Judged) -> Judged:
         """Hold this and all later trials to what the good end shows to be usual."""
         self._standard = judge.measured(self._standard, good.trial.observation)
         return Judged(good.trial, judge.at_end(judge.symptom(good.trial.observation, self._standard)))
 
+    def _kept(self) -> Standard:
+        """What the good end is held to, its measures included."""
+        measured = self.gauge.standard
+        return replace(self._standard, latency=measured.latency, memory=measured.memory)
+
     def settled(self, tree: Tree, baseline: Baseline) -> Judged:
         self._standard = baseline.standard
+        self.gauge.held_to(baseline.good, baseline.standard)
         judged = self.run(tree, baseline.deadlines, baseline.signature)
         if judged.judgement.symptom.kind is Kind.UNKNOWN and not measures.wants_more(judged.judgement, 1):
             judged = self.run(tree, baseline.deadlines, baseline.signature)
-        return self._compared_enough(judged, baseline.good, baseline.deadlines, baseline.signature)
+        return self._compared(judged, baseline.signature)
 
     # --- somebody's bisection ---------------------------------------------------------------------------
 
@@ -252,18 +245,16 @@ class _One:
                 f"Look at it alone: `bisect-celery try {good_tree.label}`.",
             )
         learnt = deadline.learnt((good.trial.observation,), request.ceiling)
-        if self._standard.judges:
-            self._measure(good)
-            for _ in range(GOOD_STARTS - 1):
-                self._measure(self.run(good_tree, learnt, None, "good end"))
-        bad = self._compared_enough(self.run(bad_tree, learnt, None, "bad end"), good_tree, learnt)
+        self._deadlines = learnt
+        self.gauge.hold_to(good)
+        bad = self._compared(self.run(bad_tree, learnt, None, "bad end"))
         if bad.judgement.verdict is not Verdict.BAD:
             raise UserError(
                 f"The bad end of this bisection does not fail here: {bad.judgement.rule}.",
                 f"Look at it alone: `bisect-celery try {bad_tree.label}`.",
             )
         signature = Signature(bad.judgement.symptom, request.match)
-        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._standard, good_tree)
+        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._kept(), good_tree)
 
 
 def _encoded(baseline: Baseline) -> Any:

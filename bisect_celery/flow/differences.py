@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect_celery.core.scenario import words
 from bisect_celery.flow.ends import Ends
 from bisect_celery.lab.plan import FAST_FLAGS, REPLACEMENT, Plan
 from bisect_celery.model import Difference, StackFacts
@@ -12,6 +13,9 @@ AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
 def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Difference, ...]:
     """Everything that differs for a reason of ours, the most telling first."""
     found = [*_broker(facts, ends), *_results(ends), *_worker(plan, ends)]
+    if plan.scenario:
+        done = "; ".join(words(step) for step in plan.scenario)
+        found.append(Difference("what happens", "production's day", done, "`--scenario`, which each trial ran"))
     if not facts.walled:
         found.append(Difference("wall", "production's network", "none: trials ran as processes of this machine",
                                 "`--stack container` shuts them in"))  # fmt: skip

@@ -18,7 +18,7 @@ from bisect_celery.flow.ask import WORKING_TREE, Typed, request
 from bisect_celery.flow.earlier import provide
 from bisect_celery.flow.ends import as_tree, replaced_backend
 from bisect_celery.flow.events import Listener
-from bisect_celery.flow.session import Room, opened, plan_of, running
+from bisect_celery.flow.session import Room, opened, plan_of, running, upgraded_from
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.lab import Lab, Order
@@ -62,6 +62,7 @@ def reproduce(
     """
     with opened(asked, home, command=command, listener=listener, cancel=cancel) as room:
         tree, repository = _tree(room, what)
+        upgraded_from(room)  # there is none of that name: said before anything is started
         if repository is not None:
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:

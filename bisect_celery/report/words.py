@@ -85,25 +85,28 @@ def facts(seen: Observation) -> str:
         *(_counts(seen) if seen.messages else ()),
         _endings(seen.messages),
         _deaths(seen),
+        *(fault.what for fault in seen.faults),
     ]
     return "; ".join(part for part in parts if part) or "nothing was sent"
 
 
 def _counts(seen: Observation) -> tuple[str, str, str]:
     sent = len(seen.messages)
+    left = sum(message.wave == 0 and message.unread for message in seen.messages)
+    told = f"{sent} sent" + (f", {left} of them by the older revision" if left else "")
     ran = sum(_ran(message) for message in seen.messages)
     begun = sum(_begun(message) for message in seen.messages)
     bodies = f"{ran} {_bodies(ran)} ran"
     if begun > ran:
         bodies = f"{begun} {_bodies(begun)} began, {ran or 'none'} ended"
     if not seen.queues:
-        return f"{sent} sent", bodies, _slots(seen)
+        return told, bodies, _slots(seen)
     ready = sum(queue.ready for queue in seen.queues)
     acknowledged = max(0, sent - ready - sum(queue.unacked for queue in seen.queues))
     prefetched = max(0, sent - ready - max(begun, acknowledged))
     waiting = f"{ready} waiting" + (f" and {prefetched} more taken but not begun" if prefetched else "")
     slots = _slots(seen)
-    return f"{sent} sent", f"{bodies}, {acknowledged} acknowledged", f"{slots}, {waiting}" if slots else waiting
+    return told, f"{bodies}, {acknowledged} acknowledged", f"{slots}, {waiting}" if slots else waiting
 
 
 def _slots(seen: Observation) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
-from bisect_celery.core import scenario
+from bisect_celery.core import judge, scenario
+from bisect_celery.core.judge import Standard
+from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.scenario import NotAStep, parse
-from bisect_celery.model import Act, Step
+from bisect_celery.model import Act, Fault, Kind, Observation, QueueCount, Step, WorkerFacts
 
 WRITTEN = """
 [[scenario]]
@@ -100,3 +103,82 @@ def test_a_fault_may_come_before_anything_is_sent() -> None:
     assert scenario.takes_network(steps)
     assert not scenario.restarts_broker(parse([{"send": 1}, {"cut": 1}]))
     assert not scenario.takes_network(parse([{"send": 1}, {"restart-worker": True}]))
+
+
+# --- what a fault explains, and what it does not ---------------------------------------------------------
+
+EMPTY = (QueueCount("celery", 0, 0),)
+
+
+def worked(ledger: Ledger, at: float, id: str) -> None:
+    ledger.started(at, id)
+    ledger.finished(at + 0.1, id, "SUCCESS", "event")
+
+
+def trial(*, starts: int, drained_before: bool) -> Observation:
+    """Two waves, with a fault after the first; each of its messages begun so often."""
+    ledger = Ledger()
+    ledger.sent(1.0, "one", 1)
+    for number in range(1 if drained_before else 0):
+        worked(ledger, 2.0 + number, "one")
+    if drained_before:
+        ledger.counted(3.0, EMPTY)
+    ledger.rest(4.0)
+    ledger.shaken()
+    ledger.fault("the broker restarted", 4.0, 20.0)
+    ledger.resume(20.0)
+    for number in range(starts - (1 if drained_before else 0)):
+        worked(ledger, 21.0 + number, "one")
+    ledger.sent(30.0, "two", 2)
+    worked(ledger, 31.0, "two")
+    ledger.counted(32.0, EMPTY)
+    return ledger.observation(33.0, held=0, ended="complete")
+
+
+@pytest.mark.parametrize(
+    ("starts", "drained_before", "kind"),
+    [
+        (1, True, Kind.COMPLETED),
+        (1, False, Kind.COMPLETED),
+        (2, False, Kind.COMPLETED),  # it was not acknowledged when the broker went: that is AMQP
+        (2, True, Kind.REDELIVERED),  # it was: somebody else had it run again
+        (3, False, Kind.REDELIVERED),  # one fault explains one more start
+    ],
+)
+def test_a_fault_explains_one_more_start_of_what_was_not_acknowledged(
+    starts: int, drained_before: bool, kind: Kind
+) -> None:  # fmt: skip
+    seen = trial(starts=starts, drained_before=drained_before)
+    assert judge.symptom(seen).symptom.kind is kind, judge.symptom(seen)
+
+
+def test_quiet_during_a_fault_is_none_of_the_workers() -> None:
+    seen = trial(starts=1, drained_before=True)
+    assert seen.faults == (Fault("the broker restarted", 4.0, 20.0),)
+    assert seen.quiet == 10.0, "from the end of the fault to the next wave"
+
+
+def test_a_result_that_nobody_could_wait_for_is_not_lost() -> None:
+    ledger = Ledger()
+    for id, wave in (("left", 0), ("one", 1), ("two", 2)):
+        ledger.sent(1.0, id, wave)
+        if wave == 0:
+            ledger.unreadable()
+        worked(ledger, 2.0, id)
+        if wave:
+            ledger.finished(2.2, id, "SUCCESS", "result", value="6")
+    ledger.counted(3.0, EMPTY)
+    assert ledger.all_over(stored=True)
+    seen = ledger.observation(4.0, held=0, ended="complete", worker=WorkerFacts(ignore_result=False))
+    assert judge.symptom(seen, Standard(expect="6")).symptom.kind is Kind.COMPLETED
+    answered = tuple(replace(message, unread=False) for message in seen.messages)
+    assert judge.symptom(replace(seen, messages=answered)).symptom.kind is Kind.RESULT_LOST
+
+
+def test_what_an_older_revision_left_is_no_proof_of_free_slots() -> None:
+    ledger = Ledger()
+    for id, wave in (("left", 0), ("one", 1)):
+        ledger.sent(1.0, id, wave)
+        worked(ledger, 2.0, id)
+    ledger.counted(3.0, EMPTY)
+    assert judge.symptom(ledger.observation(4.0, held=0, ended="complete")).symptom.kind is Kind.UNKNOWN

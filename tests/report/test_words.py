@@ -11,6 +11,7 @@ from incident import completed, stuck, unbootable
 
 from bisect_celery.model import (
     Failure,
+    Fault,
     Kind,
     Message,
     Observation,
@@ -57,6 +58,10 @@ def change(count: int, **changes: object) -> tuple[Message, ...]:
             "the worker ended by itself with signal SIGSEGV after 3.2 s",
         ),
         (Observation(9.0, messages=SENT, children_lost=1), "4 sent; 0 bodies ran; 1 pool child died"),
+        (
+            Observation(9.0, messages=change(1, unread=True), faults=(Fault("the broker restarted", 1.0, 2.0),)),
+            "4 sent, 1 of them by the older revision; 0 bodies ran; the broker restarted",
+        ),
         (Observation(9.0, foreign_broker="amqp://u:p@prod/"), "the worker went to another broker"),
         (Observation(9.0, messages=SENT, unregistered=True), "the worker does not know the task; 4 sent; 0 bodies ran"),
         (Observation(9.0), "nothing was sent"),
