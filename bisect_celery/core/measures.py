@@ -47,11 +47,12 @@ def with_start(standard: Standard, good: Observation) -> Standard:
         sample = SAMPLES[name](good)
         if sample is None:
             raise LookupError(name)
-        found[name] = (*_usual(standard, name), sample)
+        found[name] = (*samples(standard, name), sample)
     return replace(standard, latency=found.get("latency", ()), memory=found.get("memory", ()))
 
 
-def _usual(standard: Standard, name: str) -> tuple[float, ...]:
+def samples(standard: Standard, name: str) -> tuple[float, ...]:
+    """What the good end measured, one value a start."""
     return {"latency": standard.latency, "memory": standard.memory}[name]
 
 
@@ -61,11 +62,11 @@ def compared(found: Seen, starts: Sequence[Observation], standard: Standard) -> 
         return found
     told, more = [found.rule], []
     for name in standard.judges:
-        samples = [SAMPLES[name](one) for one in starts]
-        known = [sample for sample in samples if sample is not None]
-        if len(known) < len(samples) or not known:
+        had = [SAMPLES[name](one) for one in starts]
+        known = [sample for sample in had if sample is not None]
+        if len(known) < len(had) or not known:
             return Seen(Symptom(Kind.UNKNOWN), f"{found.rule}; but its {name} could not be measured")
-        usual = _usual(standard, name)
+        usual = samples(standard, name)
         if not usual:
             told.append(f"{name} {_number(name, known[-1])}, with no good end to compare with")
             continue

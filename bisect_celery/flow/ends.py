@@ -90,8 +90,7 @@ class TryEnds:
         if good.judgement.symptom.kind is Kind.COMPLETED:
             observations = (good.trial.observation,)
             self._trials.terms.deadlines = deadline.learnt(observations, self._ceiling)
-            if self._trials.terms.standard.judges:
-                self._trials.hold_to_starts(good)
+            self._trials.gauge.hold_to(good)
             return good
         refuse_unusable(good, "GOOD")
         bad = self._trials.settled(as_tree(self._bad), "bad end")

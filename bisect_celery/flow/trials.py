@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bisect_celery.core import judge, measures
-from bisect_celery.core.compare import GOOD_STARTS
 from bisect_celery.core.deadline import Deadlines, before
 from bisect_celery.core.judge import Seen, Signature, Standard
 from bisect_celery.errors import EndsError
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
+from bisect_celery.flow.gauge import Gauge
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Judged, Judgement, Kind, Match, Observation, Stage, Tree, Trial, Verdict
@@ -29,8 +29,6 @@ WAITING = frozenset(
 
 # What every start of a tree shows once one did: trying again is of no use.
 NEVER_RUNS = frozenset({Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED})
-# Starts of the good end that others are compared with.
-MEASURING = frozenset({"good end", "control"})
 NEVER_REUSED = frozenset({Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED})
 
 
@@ -77,7 +75,13 @@ class Trials:
         self._number = max((j.trial.number for j in stored), default=0)
         self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored if j.trial.reused is None)
         self.judged: list[Judged] = []
-        self._good: Tree | None = None
+        self.gauge = Gauge(
+            self.terms.standard,
+            run=self.run,
+            trials=lambda: [one.trial for one in self.judged],
+            plain=self.seen,
+            note=self.note,
+        )
         # Once trials of one tree contradict each other, another session's trial is no answer for this one.
         self.reuse = True
 
@@ -106,7 +110,11 @@ class Trials:
         silent = judged.judgement.symptom.kind is Kind.UNKNOWN and not wants_more
         if silent or boot_timed_out(judged.trial.observation):
             judged = self.run(tree, purpose, deadlines=deadlines)
-        return self._compared_enough(judged, purpose, deadlines) if self.terms.standard.judges else judged
+        if not self.terms.standard.judges:
+            return judged
+        judged = self.gauge.settle(judged, lambda: self.run(tree, purpose, deadlines=deadlines), self._judged)
+        self.rejudge()
+        return self._judged(judged.trial)
 
     def _make(self, tree: Tree, purpose: str, attempt: int, deadlines: Deadlines) -> Trial:
         self._number += 1
@@ -156,8 +164,11 @@ class Trials:
     def seen(self, observation: Observation) -> Seen:
         return judge.symptom(observation, self.terms.standard)
 
+    def _judged(self, trial: Trial) -> Judged:
+        return Judged(trial, self._judge(trial))
+
     def _judge(self, trial: Trial) -> Judgement:
-        seen = self._compared(trial)
+        seen = self.gauge.seen(trial)
         if self.terms.signature is None:
             return judge.at_end(seen)
         return judge.verdict(seen, self.terms.signature)
@@ -184,61 +195,6 @@ class Trials:
 
     def _looks_bad(self, picture: Observation) -> bool:
         return judge.resembles(self.seen(picture), self.terms.signature)
-
-    # --- held against the good end's measures -----------------------------------------------------------
-
-    def hold_to_starts(self, good: Judged) -> None:
-        """Measure as many starts of the good end as it takes to compare; no other trial is compared before.
-
-        Raises EndsError where a measure cannot be had here, or the good end fails while it is measured.
-        """
-        self._good = good.trial.tree
-        self._measure(good)
-        for _ in range(GOOD_STARTS - 1):
-            self._measure(self.run(self._good, "good end"))
-
-    def _measure(self, good: Judged) -> None:
-        if good.judgement.symptom.kind is not Kind.COMPLETED:
-            raise EndsError(
-                f"GOOD did not complete every time it was measured: {good.judgement.symptom}, {good.judgement.rule}.",
-                "Without `--judge` it is said how often it fails.",
-            )
-        try:
-            self.terms.standard = measures.with_start(self.terms.standard, good.trial.observation)
-        except LookupError as missing:
-            raise EndsError(
-                f"The {missing.args[0]} of the good end could not be measured here.", "Leave that out of `--judge`."
-            ) from None
-
-    def _compared(self, trial: Trial) -> Seen:
-        """By all starts of this tree under the same terms; the good end's own are what others are compared with."""
-        seen = self.seen(trial.observation)
-        if not self.terms.standard.judges or trial.purpose in MEASURING:
-            return seen
-        return measures.compared(seen, [*self._starts_of(trial), trial.observation], self.terms.standard)
-
-    def _starts_of(self, trial: Trial) -> list[Observation]:
-        """The other starts of its tree that completed, under the same terms."""
-        same = (trial.tree.sha, trial.digest)
-        others = [one.trial for one in self.judged if (one.trial.tree.sha, one.trial.digest) == same]
-        known = [one.observation for one in others if one.number != trial.number and one.purpose not in MEASURING]
-        return [one for one in known if self.seen(one).symptom.kind is Kind.COMPLETED]
-
-    def _compared_enough(self, judged: Judged, purpose: str, deadlines: Deadlines | None) -> Judged:
-        """More starts until it is worse or the same, or it never will be. An answer must stand beside a start of the
-        good end that was made after it: else a machine that became slower names a commit. Confirming alternates with
-        the good side anyway."""
-        tree = judged.trial.tree
-        while True:
-            while measures.wants_more(judged.judgement, len(self._starts_of(judged.trial)) + 1):
-                judged = self.run(tree, purpose, deadlines=deadlines)
-            if self._good is None or purpose == "confirm" or not measures.by_comparison(judged.judgement):
-                return judged
-            self._measure(self.run(self._good, "control"))
-            self.rejudge()
-            judged = Judged(judged.trial, self._judge(judged.trial))
-            if not measures.wants_more(judged.judgement, len(self._starts_of(judged.trial)) + 1):
-                return judged
 
     # --- what is known already ------------------------------------------------------------------------
 
