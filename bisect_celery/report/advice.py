@@ -22,7 +22,8 @@ TITLES = {
 def title(session: Session, outcome: Outcome, clean: Callable[[str], str]) -> str:
     """The outcome in a few words."""
     if outcome is Outcome.CANDIDATES:
-        return f"One of {len(session.candidates)} commits" if session.candidates else "Several commits are left"
+        left = len(session.candidates)
+        return f"One of {left} commits" if left > 1 else "One commit is left, unproven" if left else "Nobody is named"
     culprit = session.culprit
     if culprit is None or outcome not in (Outcome.CONFIRMED, Outcome.COMMIT_ONLY):
         return TITLES.get(outcome, "The search has ended")

@@ -26,6 +26,7 @@ from bisect_celery.report.model import (
     Count,
     End,
     Found,
+    Likely,
     Line,
     Other,
     Passed,
@@ -64,7 +65,7 @@ def build(session: Session, redact: Redact, exact: Redact | None = None) -> Repo
         culprit=culprit,
         confirmation=tuple(_count(row, clean) for row in session.culprit.confirmation) if session.culprit else (),
         standing=_standing(session, clean),
-        candidates=tuple(_commit(one, clean) for one in session.candidates),
+        candidates=tuple(_likely(one, session.probabilities, clean) for one in session.candidates),
         skipped=tuple(_passed(one, session.judged, clean) for one in session.skipped),
         differences=tuple(
             Other(clean.line(one.what), clean.line(one.theirs), clean.line(one.ours), clean.line(one.why))
@@ -88,6 +89,10 @@ def _commit(revision: Revision, clean: Clean) -> Commit:
     """The author's name without the address: reports end in public tickets."""
     author = EMAIL.sub("", revision.author)
     return Commit(revision.sha, clean.line(revision.title), clean.line(author), clean.line(revision.date))
+
+
+def _likely(revision: Revision, probabilities: Iterable[tuple[str, float]], clean: Clean) -> Likely:
+    return Likely(_commit(revision, clean), dict(probabilities).get(revision.sha))
 
 
 def _found(culprit: Culprit, patch: str, clean: Clean) -> Found:
@@ -165,6 +170,8 @@ def _count(row: Tally, clean: Clean) -> Count:
         other=row.other,
         should_fail=row.should_fail,
         trials=row.trials,
+        holds=None if row.rate < 1 and row.held is None else row.holds,
+        rate=round(row.rate, 3),
     )
 
 

@@ -71,7 +71,8 @@ class End:
 class Count:
     """A row of the confirmation table: of `tried` trials, `failed` showed the failure, `other` neither.
 
-    `should_fail` is what is claimed of the tree.
+    `should_fail` is what is claimed of the tree, `holds` whether the trials showed it (None: too few to say); `rate` is
+    how often a start is expected to show the failure where it is (1: every time).
     """
 
     name: str
@@ -82,11 +83,8 @@ class Count:
     other: int
     should_fail: bool
     trials: tuple[int, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether every trial showed what is claimed."""
-        return self.tried > 0 and self.other == 0 and self.failed == (self.tried if self.should_fail else 0)
+    holds: bool | None = True
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,14 @@ class Passed:
 
 
 @dataclass(frozen=True)
+class Likely:
+    """A commit that is left and how likely it is to blame, of 1; None where nothing contradicted itself."""
+
+    commit: Commit
+    probability: float | None
+
+
+@dataclass(frozen=True)
 class Other:
     """Something that is not as in the user's project."""
 
@@ -179,7 +185,7 @@ class Report:
     culprit: Found | None
     confirmation: tuple[Count, ...]
     standing: Standing | None
-    candidates: tuple[Commit, ...]
+    candidates: tuple[Likely, ...]
     skipped: tuple[Passed, ...]
     differences: tuple[Other, ...]
     not_tested: tuple[str, ...]

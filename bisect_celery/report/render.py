@@ -68,7 +68,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "bad": _without(bad, "name"),
         "confirmation": _plain(report.confirmation),
         "standing": _plain(report.standing),
-        "candidates": _plain(report.candidates),
+        "candidates": [{**_plain(one.commit), "probability": one.probability} for one in report.candidates],
         "skipped": [{**_plain(one.commit), "reason": one.reason, "adjoins": one.adjoins} for one in report.skipped],
         "trials": _plain(report.trials),
         "stack": setting.stack if setting else None,

@@ -56,6 +56,12 @@ def seconds(value: float) -> str:
 
 
 @register.filter
+def percent(value: float) -> str:
+    """A probability as people say it; what is not quite sure is not said to be."""
+    return "more than 99 %" if 0.99 < value < 1 else "less than 1 %" if 0 < value < 0.01 else f"{100 * value:.0f} %"
+
+
+@register.filter
 def numbers(values: Iterable[int]) -> str:
     """Trial numbers, runs of them as `3-7`."""
     runs: list[list[int]] = []

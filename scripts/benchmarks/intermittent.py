@@ -27,9 +27,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-sys.path.insert(1, str(ROOT / "tests/flow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests" / "flow"))
 
 import fake_lab
 import racing_incident
@@ -43,6 +42,7 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.report.build import build
 from bisect_celery.report.render import as_json
 
+ROOT = Path(__file__).resolve().parents[2]
 SIMULATED = {"app": racing_incident.APP, "task": "shop.tasks.total", "stack": "process", "broker": "embedded"}
 
 

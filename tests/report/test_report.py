@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from bisect_celery.core.redact import Redactor
 from bisect_celery.errors import InfraError
-from bisect_celery.model import Outcome, Session, Skipped, StackFacts
+from bisect_celery.model import Outcome, Session, Skipped, StackFacts, Tally, Tree
 from bisect_celery.report import fit
 from bisect_celery.report.build import build
 from bisect_celery.report.model import Report
@@ -103,6 +103,30 @@ def test_the_schema_is_one_and_tells_everything_that_is_written() -> None:
     for wrong in ({"outcome": "done"}, {"symptoms": {"good": "fine", "bad": None}}, {"more": 1}, {"culprit": {}}):
         with pytest.raises(jsonschema.ValidationError):
             VALIDATOR.validate({**data, **wrong})
+
+
+def test_candidates_come_with_their_probabilities() -> None:
+    known = ((incident.CULPRIT.sha, 0.6123), (incident.BROKEN.sha, 0.0041))
+    shown = report(dataclasses.replace(ended(Outcome.CANDIDATES), probabilities=known))
+    assert [one["probability"] for one in as_json(shown)["candidates"]] == [0.6123, 0.0041]
+    VALIDATOR.validate(as_json(shown))
+    assert "- **61 %** `cccccccccc`" in markdown(shown)
+    assert "- **less than 1 %** `bbbbbbbbbb`" in markdown(shown)
+
+
+def test_an_intermittent_row_holds_by_its_rate_and_not_by_every_trial() -> None:
+    whole = incident.session()
+    assert whole.culprit is not None
+    rows = (
+        Tally("parent", Tree(incident.PARENT_TREE, "9"), 0, 18, rate=0.3, held=True),
+        Tally("culprit", Tree(incident.CULPRIT.tree, "c"), 2, 6, should_fail=True, rate=0.3, held=True),
+        Tally("culprit without the cause", Tree("8" * 40, "c minus"), 0, 4, rate=0.3),
+    )
+    shown = report(dataclasses.replace(whole, culprit=dataclasses.replace(whole.culprit, confirmation=rows)))
+    assert [row["holds"] for row in as_json(shown)["confirmation"]] == [True, True, None]
+    assert "**2 / 6** |" in markdown(shown)
+    assert "**0 / 4** (too few to say)" in markdown(shown)
+    VALIDATOR.validate(as_json(shown))
 
 
 def test_the_json_says_what_was_found() -> None:
@@ -192,7 +216,7 @@ def test_every_value_in_the_template_is_escaped() -> None:
     source = (HERE.parents[1] / "bisect_celery/report/templates/report.md").read_text()
     used = re.findall(r"\{\{(.*?)\}\}", source)
     assert len(used) > 40
-    safe = r"\|(text|title|prose|code|codecell|seconds|numbers|day|count:\"\w+\"|fence|diff|command)\s*$"
+    safe = r"\|(text|title|prose|code|codecell|seconds|percent|numbers|day|count:\"\w+\"|fence|diff|command)\s*$"
     assert [value for value in used if not re.search(safe, value)] == []
 
 
