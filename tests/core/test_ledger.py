@@ -326,3 +326,38 @@ def test_waves_and_finals_can_be_asked_for() -> None:
     says("log", "SUCCESS")(ledger, 2.0)
     assert ledger.ids(1) == ("m0", "m1")
     assert (ledger.finals(1), ledger.finals(2)) == (1, 0)
+
+
+def test_what_others_put_where_it_stays_is_nothing_that_is_left() -> None:
+    ledger = Ledger()
+    ledger.sent(1.0, "a", 1)
+    ledger.finished(2.0, "a", "SUCCESS", "event")
+    ledger.counted(3.0, (QueueCount("celery", 0, 2), QueueCount("audit", 3, 0)))
+    assert ledger.left == (3, 2)
+    assert ledger.all_final()
+    assert not ledger.all_over()
+    ledger.set_aside(3, 2)
+    assert ledger.all_over()
+    ledger.counted(4.0, (QueueCount("celery", 0, 3), QueueCount("audit", 3, 0)))
+    assert not ledger.all_over(), "one more than was asked about"
+    ledger.counted(5.0, (QueueCount("celery", 0, 1), QueueCount("audit", 2, 0)))
+    assert ledger.all_over(), "fewer: those were taken or their time came"
+
+
+def test_what_was_published_refused_and_heard_is_told_with_the_facts() -> None:
+    ledger = Ledger()
+    ledger.sent(1.0, "a", 1)
+    assert ledger.observation(1.5).counted_at is None
+    ledger.published(2.0, "a")
+    ledger.published(3.0, "a")
+    ledger.published(3.0, "nobody's")
+    ledger.refuse(4.0, "ContentDisallowed: no")
+    ledger.refuse(5.0, "another reason")
+    ledger.heard |= {"log", "event"}
+    ledger.counted(6.0, ())
+    seen = ledger.observation(7.0, scheduled=2, children_gone=1)
+    assert seen.messages[0].published == 2.0
+    assert (seen.refused, seen.refusal) == (2, "ContentDisallowed: no")
+    assert (seen.heard, seen.counted_at) == (("event", "log"), 6.0)
+    assert (seen.scheduled, seen.children_gone) == (2, 1)
+    assert seen.last_progress == 5.0

@@ -29,6 +29,16 @@ LINES = {
     main("INFO", f"Received task: {TASK}  "): LogSign("received", ID, None, "MainProcess"),  # 3.1 to 4.4
     main("INFO", f"Received task: {TASK}  ETA:[2015-03-01 12:00:00] "): LogSign("received", ID, None, "MainProcess"),
     main("INFO", f"Got task from broker: {TASK}"): LogSign("received", ID, None, "MainProcess"),  # 2.5
+    # thrown away unread
+    main("ERROR", "Received invalid task message: Refusing to deserialize untrusted content of type pickle"): LogSign(
+        "refused", None, "Refusing to deserialize untrusted content of type pickle", "MainProcess"
+    ),
+    main("CRITICAL", "Can't decode message body: DecodeError('no (x)') [type:'json' encoding:'utf-8' headers:{}]"): (
+        LogSign("refused", None, "DecodeError('no (x)')", "MainProcess")
+    ),
+    main("WARNING", "Received and deleted unknown message.  Wrong destination?!?"): LogSign(
+        "refused", None, "Received and deleted unknown message", "MainProcess"
+    ),
     # ends
     child("INFO", f"Task {TASK} succeeded in 0.008641730000817915s: 3"): LogSign(
         "succeeded", ID, None, "ForkPoolWorker-2"
@@ -206,3 +216,11 @@ def test_what_the_embedded_broker_refuses_is_read_out_of_the_workers_log() -> No
     )
     assert logs.not_emulated(line) == "queue priorities (x-max-priority)"
     assert logs.not_emulated("[...] the mail does not emulate anything: at all") is None
+
+
+def test_the_end_of_a_traceback_names_the_exception_of_words_that_came_before() -> None:
+    words = "Refusing to deserialize untrusted content of type pickle (application/x-python-serialize)"
+    assert logs.exception_of(f"kombu.exceptions.ContentDisallowed: {words}", words) == "ContentDisallowed"
+    assert logs.exception_of(f"ContentDisallowed: {words} and more", words) is None
+    assert logs.exception_of(f"    raise self._for_untrusted_content: {words}", words) is None
+    assert logs.exception_of(f"[2026-11-22 18:36:17,339: ERROR/MainProcess] {words}", words) is None
