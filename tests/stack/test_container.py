@@ -20,9 +20,15 @@ from typing import Any
 import pytest
 
 from bisect_celery import proc
+from bisect_celery.core.deadline import Deadlines
+from bisect_celery.core.judge import symptom
+from bisect_celery.core.scenario import parse
 from bisect_celery.errors import Cancelled, InfraError, UserError
+from bisect_celery.lab import earlier
 from bisect_celery.lab.cancel import Token
-from bisect_celery.model import Environment, Owner, Place, Program, Running
+from bisect_celery.lab.plan import Plan
+from bisect_celery.lab.watch import Watch
+from bisect_celery.model import Environment, Kind, Owner, Place, Probe, Program, Running, Tree
 from bisect_celery.stack import container_sweep
 from bisect_celery.stack.container import ContainerStack, available
 from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
@@ -211,9 +217,14 @@ def test_py_spy_beside_a_hung_worker_sees_its_children(place: Place, celery: Env
     dumps = place.dump(worker)
     assert dumps[0].role == "parent"
     assert {dump.role for dump in dumps[1:]} == {"child"}
+    peaks = place.memory(worker, at_end=True)
+    assert set(peaks) == {dump.pid for dump in dumps[1:]}
+    assert all(5_000 < peak < 500_000 for peak in peaks.values())
+    assert place.memory(worker, at_end=False) == {}
     assert worker.alive()
     worker.stop()
     assert place.dump(worker) == ()
+    assert place.memory(worker, at_end=True) == {}
 
 
 def test_programs_of_a_place_share_checkout_and_work_folder(place: Place) -> None:
@@ -662,3 +673,41 @@ def test_the_volume_that_stays_can_be_listed_and_deleted() -> None:
             assert kept_volumes(named) == []
         finally:
             engine.remove_volume(name)
+
+
+# --- faults, and state from before -------------------------------------------------------------------
+
+PATIENT = Deadlines(boot=90, quiet=20, total=120)
+
+
+def plan_of(*steps: dict[str, Any]) -> Plan:
+    return Plan("app", Probe("app.add", "[1, 2]", count=4), ("-c", "2"), scenario=parse(list(steps)) if steps else ())
+
+
+def test_a_worker_that_is_cut_off_and_whose_broker_restarts_comes_back(
+    stack: ContainerStack, celery: Environment, layout: Path, tmp_path: Path
+) -> None:
+    plan = plan_of({"send": 4}, {"wait": "finished"}, {"restart-broker": 0.5}, {"cut": 0.5}, {"restart-worker": True})
+    with stack.place("faults", layout, celery, tmp_path / "artifacts", Token(), alone=True) as place:
+        seen = Watch(place, plan, celery, PATIENT, Token(), walled=True).run()
+    assert symptom(seen).symptom.kind is Kind.COMPLETED, (symptom(seen), seen)
+    assert len(seen.faults) == 3
+
+
+def test_what_one_place_leaves_another_begins_with(
+    stack: ContainerStack, celery: Environment, layout: Path, tmp_path: Path
+) -> None:
+    plan = plan_of()
+    with stack.place("old", layout, celery, tmp_path / "old", Token()) as place:
+        folder = f"{place.work_dir}/media"
+        finish(place.start(program("mark", "sh", "-c", f"mkdir {folder}; echo 1 > {folder}/a")))
+        seen = Watch(place, plan, celery, PATIENT, Token(), walled=True).leave()
+        left = earlier.save(place, Tree("old", "old"), seen, 2, tmp_path / "earlier")
+    assert (left.queues, left.messages) == (1, 4)
+    with stack.place("new", layout, celery, tmp_path / "new", Token()) as place:
+        earlier.put(left, place)
+        look = place.start(program("look", "sh", "-c", f"cat {place.work_dir}/media/a && rm {place.work_dir}/media/a"))
+        assert finish(look) == "1\n", look.err.read_text()
+        seen = Watch(place, plan, celery, PATIENT, Token(), walled=True, left=left.ids).run()
+    assert symptom(seen).symptom.kind is Kind.COMPLETED, (symptom(seen), seen)
+    assert [message.wave for message in seen.messages] == [0] * 4 + [1] * 4 + [2] * 2
