@@ -9,7 +9,8 @@ from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.flow.ends import as_tree, replaced_backend
 from bisect_celery.flow.events import Doing, Note
-from bisect_celery.flow.session import EARLIER, Room, upgraded_from
+from bisect_celery.flow.session import Room, upgraded_from
+from bisect_celery.flow.sweep import EARLIER
 from bisect_celery.lab import earlier
 from bisect_celery.lab.earlier import Earlier
 from bisect_celery.lab.lab import Lab, Order

@@ -21,8 +21,8 @@ from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow
-from bisect_celery.flow.session import EARLIER, Room, now, opened, plan_of, running, trials_of, upgraded_from
-from bisect_celery.flow.sweep import REQUEST
+from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of, upgraded_from
+from bisect_celery.flow.sweep import EARLIER, REQUEST
 from bisect_celery.flow.tell import adjoining, headline, likeliest, match_any_says, not_tested
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.flow.weigh import Weigh, Weighed

@@ -37,8 +37,6 @@ from bisect_celery.store import codec
 from bisect_celery.store.database import Store
 
 SCHEMA = 1
-# In a session's folder: what an older revision left behind (`lab.earlier`). Raw messages: it goes when nothing goes on.
-EARLIER = "earlier"
 # What makes a session's folder worth keeping.
 KEPT = ("trials", "report", REQUEST)
 
@@ -221,6 +219,8 @@ def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
         prepare=request.prepare,
         source_roots=source_roots,
         scenario=request.scenario,
+        start=request.start,
+        django_settings=request.django_settings,
     )
 
 
@@ -246,6 +246,7 @@ def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
         probe = replace(plan.probe, expect=None)
         parts = [
             SCHEMA,
+            [plan.start, plan.django_settings],
             [plan.app, plan.subfolder, list(plan.worker), plan.result_url, plan.prepare, list(plan.source_roots)],
             codec.encode(probe),
             plan.probe.expect is None,  # then no results are kept; what they are compared with is the judge's

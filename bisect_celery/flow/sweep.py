@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 
 from bisect_celery import proc
 from bisect_celery.home import Home
@@ -13,6 +14,8 @@ from bisect_celery.store.database import Store
 
 # In a session's folder: what `resume` needs and the database must not know.
 REQUEST = "request.json"
+# There, too: what an older revision left behind (`lab.earlier`), raw messages among it.
+EARLIER = "earlier"
 
 
 def sweep(home: Home) -> tuple[str, ...]:
@@ -33,11 +36,14 @@ def sweep(home: Home) -> tuple[str, ...]:
 
 
 def forget_requests(home: Home, store: Store) -> None:
-    """Remove private requests of sessions that are over: one that was killed in its last words left its own."""
+    """Remove what only going on needs of sessions that are over: one that was killed in its last words left its own."""
     over = {one.id for one in store.sessions() if one.outcome is not None and not one.outcome.resumable}
     for path in home.sessions.glob(f"*/{REQUEST}"):
         if path.parent.name in over:
             path.unlink(missing_ok=True)
+    for folder in home.sessions.glob(f"*/{EARLIER}"):
+        if folder.parent.name in over:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_dead(owner: Owner) -> bool:
