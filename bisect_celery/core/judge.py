@@ -111,7 +111,7 @@ _HANGS = frozenset({Kind.STUCK_IN_TASK, Kind.EXECUTED_NOT_ACKED, Kind.SLOT_LOST}
 
 def _placed(found: Seen, seen: Observation) -> Seen:
     """With what it waits in, where dumps tell. Never more than a further name of what is already known (DESIGN 16)."""
-    if found.symptom.kind in _HANGS and found.symptom.exception is None:  # what asks to be run again hangs nowhere
+    if found.symptom.kind in _HANGS and not (found.symptom.template or "").startswith("retry"):  # that hangs nowhere
         where = tasks_wait_in(seen.dumps)
     elif found.symptom.kind is Kind.NEVER_RECEIVED:
         where = parent_waits_in(seen.dumps)

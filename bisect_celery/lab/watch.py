@@ -99,6 +99,7 @@ class Watch:
         self._peaks: dict[int, int] = {}
         self._next_peaks = 0.0
         self._scheduled: int | None = None
+        self._dumps: tuple[Dump, ...] = ()
         self._children: set[object] = set()
         self._children_now: set[object] = set()
         self._unclaimed = 0
@@ -159,7 +160,7 @@ class Watch:
         if ended in ("quiet", "total") and self._worker is not None:
             self._ask()
             self._count(closely=True)
-            dumps = self._place.dump(self._worker)
+            dumps = self._dumps or self._place.dump(self._worker)
         elif ended == "complete" and self._ledger.left != (0, 0):
             self._count(closely=True)
         return self._picture(ended, dumps)
@@ -481,9 +482,14 @@ class Watch:
         if quiet > self._deadlines.quiet:
             return True
         quick = self._deadlines.quick
-        if quick is None or quiet <= quick or not self._look():
+        if quick is None or quiet <= quick or not self._look() or not self._looks_bad(self._picture("quiet")):
             return False
-        return self._looks_bad(self._picture("quiet"))
+        # What looks like the bad end and waits elsewhere is not it: it may only be slow.
+        self._dumps = self._place.dump(self._worker) if self._worker is not None else ()
+        if self._looks_bad(self._picture("quiet", self._dumps)):
+            return True
+        self._dumps = ()
+        return False
 
     def _look(self) -> bool:
         """Ask worker and broker for all that only asking tells; now and then, and the answer is whether it was now."""

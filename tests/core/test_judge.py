@@ -477,6 +477,12 @@ def test_hangs_are_told_apart_by_where_they_wait_and_a_missing_dump_changes_noth
     assert judge.verdict(there, Signature(elsewhere.symptom, Match.ANY)).verdict is Verdict.BAD
 
 
+def test_what_asks_to_be_run_again_hangs_nowhere() -> None:
+    """Where it was caught in between is chance."""
+    asking = quiet(begun(1, retries=1), queues=(queue(0, 1),), held=1, dumps=(IN_GET,))
+    assert judge.symptom(asking).symptom.where is None
+
+
 def test_a_main_process_that_passes_nothing_on_is_told_by_where_it_stands() -> None:
     serving = Dump(1, "parent", ("serve_forever (socketserver.py:233)", "serve (shop/celery.py:14)"))
     seen = quiet(message(1), queues=(queue(0, 1),), dumps=(serving, OWN))

@@ -103,8 +103,9 @@ class Lab:
         plan = plan_of(request).faster()
         plan = replace(plan, variables=(*self._bytecode, *plan.variables))
         hangs = revision == "bad" and not incident.healthy
+        silent = replace(SILENT, total=min(SILENT.total, request.ceiling))
         with self._stack.place(name, layout, environment, artifacts, self._cancel) as place:
-            watch = Watch(place, plan, environment, SILENT if hangs else PATIENT, self._cancel, walled=False)
+            watch = Watch(place, plan, environment, silent if hangs else PATIENT, self._cancel, walled=False)
             observation = kept(watch.run(), plan.probe, lambda text: text)
         took = round(time.monotonic() - began, 1)
         return Tried(incident, revision, observation, judge.standard_of(request.probe), took)
