@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bisect_celery.environment import locks, uv
-from bisect_celery.environment.caller import installation_environment
+from bisect_celery.environment import locks, uv, virtualenv
+from bisect_celery.environment.caller import for_pip, installation_environment
 from bisect_celery.environment.dependencies import LOOKED_FOR, Dependencies, Kind, detect_dependencies
 from bisect_celery.environment.identity import Identity, identities
 from bisect_celery.environment.interpreter import choose_python
@@ -25,6 +25,7 @@ from bisect_celery.environment.resolve import (
     Bench,
     EnvironmentFailed,
     Resolved,
+    old_tool,
     raise_trouble,
     resolve,
 )
@@ -63,6 +64,8 @@ def build(
     environment = installation_environment(os.environ if caller is None else caller)
     environment.setdefault("UV_CACHE_DIR", f"{runner.root}/cache")
     bench = Bench(runner, path, version, as_of, environment, cancel)
+    if virtualenv.is_needed(version):
+        bench = _old_bench(bench, os.environ if caller is None else caller)
     try:
         planned = plan(folder, found)
     except locks.UnreadableLock as error:
@@ -74,6 +77,12 @@ def build(
     if not order.is_celery and "celery" not in resolved.names():
         raise EnvironmentFailed(_no_celery(planned))
     return _installed(bench, folder, order, say)
+
+
+def _old_bench(bench: Bench, caller: Mapping[str, str]) -> Bench:
+    """For an interpreter that uv refuses: pip is told where packages are as well, and another Python runs our steps."""
+    environment = {**bench.environment, **for_pip(caller), "PIP_CACHE_DIR": f"{bench.runner.root}/cache/pip"}
+    return replace(bench, environment=environment, helper=bench.runner.interpreter(None)[0])
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,8 @@ _SEED = "setuptools<66"
 def _with_setuptools(bench: Bench, folder: Folder, found: Dependencies, resolved: Resolved) -> Resolved:
     """Add setuptools where the project's own installer would have found it: `venv` and `virtualenv` put it there."""
     minor = tuple(int(part) for part in bench.version.split(".")[:2])
-    if found.kind is Kind.UV_LOCK or minor >= (3, 12) or "setuptools" in resolved.names():
+    brought = bench.helper or minor >= (3, 12)  # by virtualenv, or by nobody
+    if found.kind is Kind.UV_LOCK or brought or "setuptools" in resolved.names():
         return resolved
     wishes = {WISHES: f"{_SEED}\n".encode()}
     words = ("pip", "compile", WISHES, "--no-deps")
@@ -139,6 +149,7 @@ def environment_key(bench: Bench, order: Order) -> str:
     """The digest of all that an environment is made of: resolved set, archives' content, interpreter, platform."""
     made_of = [SCHEMA, order.resolved.text, order.resolved.archives, order.metadata()]
     made_of += [bench.python, bench.version, bench.runner.platform]
+    made_of += [virtualenv.PIN] if bench.helper else []
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]
 
 
@@ -146,15 +157,15 @@ def _install(bench: Bench, folder: Folder, order: Order, target: str) -> None:
     """Install; a lock as written that is newer than the date we resolve as of is installed without that date."""
     with _archives(folder, order.resolved) as source:
         result = bench.step(_job(bench, order, target, source), source, INSTALL_DEADLINE)
-        if result.code != 0 and _date_may_be_why(order.planned, result):
+        if result.code != 0 and _date_may_be_why(bench, order.planned, result):
             bench = bench.undated()
             result = bench.step(_job(bench, order, target, source), source, INSTALL_DEADLINE)
     if result.code != 0:
         raise_trouble(bench, result, order.planned.files)
 
 
-def _date_may_be_why(planned: Plan, result: RunResult) -> bool:
-    project = uv.whose(result.code, result.text) is uv.Trouble.PROJECT
+def _date_may_be_why(bench: Bench, planned: Plan, result: RunResult) -> bool:
+    project = not bench.helper and uv.whose(result.code, result.text) is uv.Trouble.PROJECT
     return project and (not planned.dated or uv.without_upload_dates(result.text))
 
 
@@ -163,7 +174,7 @@ def _job(bench: Bench, order: Order, target: str, source: Path | None) -> dict[s
     python = f"{target}/bin/python"
     common = bench.common()[2:]
     extra = [*(order.planned.indexes or best_match(order.resolved.options))]
-    return {
+    job = {
         "step": "install",
         "target": target,
         "marker": MARKER,
@@ -177,6 +188,7 @@ def _job(bench: Bench, order: Order, target: str, source: Path | None) -> dict[s
         ],
         "list": [*words, "pip", "list", "--quiet", "--format", "json", "--python", python],
     }  # fmt: skip
+    return job | virtualenv.installation(old_tool(bench), bench.python, target) if bench.helper else job
 
 
 @contextmanager

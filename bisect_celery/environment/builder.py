@@ -43,7 +43,12 @@ def locked(path: str) -> Iterator[None]:
 def resolve(job: Job, target: str) -> int:
     tree = os.path.realpath(os.getcwd())
     folder = os.path.join(tree, job["folder"])
-    code, out = captured(job["command"], folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        for command in job.get("before", ()):
+            code = shown(filled(command, scratch=scratch), folder)
+            if code:
+                return code
+        code, out = captured(filled(job["command"], scratch=scratch), folder)
     if code == 0:
         # The tree stands somewhere else next time: what is required of it is named relative to the folder.
         text = out.decode("utf-8", "replace").replace("file://" + tree + "/", os.path.relpath(tree, folder) + "/")
@@ -60,7 +65,7 @@ def install(job: Job, target: str) -> int:
         with open(lock, "w") as lines:
             lines.write(job["lock"])
         for command in job["commands"]:
-            code = shown([word.replace("{lock}", lock) for word in command])
+            code = shown(filled(command, lock=lock))
             if code:
                 shutil.rmtree(target, ignore_errors=True)
                 return code
@@ -89,8 +94,14 @@ def captured(command: List[str], folder: str = ".") -> Tuple[int, bytes]:
     return process.returncode, out
 
 
-def shown(command: List[str]) -> int:
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).wait()
+def shown(command: List[str], folder: str = ".") -> int:
+    return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=sys.stderr).wait()
+
+
+def filled(command: List[str], **places: str) -> List[str]:
+    for name, place in places.items():
+        command = [word.replace("{" + name + "}", place) for word in command]
+    return command
 
 
 def write(path: str, text: str) -> None:

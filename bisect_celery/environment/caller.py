@@ -24,6 +24,22 @@ _FROM_PIP = (
     ("PIP_CERT", "SSL_CERT_FILE", ("SSL_CERT_FILE",)),
 )
 
+_PIPS = re.compile(
+    r"PIP_(?:INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|CERT|CLIENT_CERT|FIND_LINKS|NO_INDEX|"
+    r"DEFAULT_TIMEOUT|RETRIES)"
+)
+_TO_PIP = (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("UV_INDEX_URL", "PIP_INDEX_URL"),
+           ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"), ("SSL_CERT_FILE", "PIP_CERT"))  # fmt: skip
+
+
+def for_pip(caller: Mapping[str, str]) -> dict[str, str]:
+    """What pip itself is told of where packages are, where uv cannot serve: its own variables, else uv's."""
+    kept = {name: value for name, value in caller.items() if _PIPS.fullmatch(name)}
+    for theirs, ours in _TO_PIP:
+        if caller.get(theirs):
+            kept.setdefault(ours, caller[theirs])
+    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+
 
 def installation_environment(caller: Mapping[str, str]) -> dict[str, str]:
     """The part of the caller's environment that an installation may see, pip's words said in uv's."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import platform
 import re
@@ -14,12 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bisect_celery import proc
+from bisect_celery.environment import virtualenv
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import Cancel, RunResult
 
 ASK_DEADLINE = 30.0
 DOWNLOAD_DEADLINE = 600.0
-_WHO = "import json, sys; print(json.dumps(['%d.%d.%d' % sys.version_info[:3], sys.implementation.name, sys.prefix]))"
+_WHO = "import platform, sys; print('%d.%d.%d ' % sys.version_info[:3] + platform.python_implementation())"
+# `-I` where it is known, else what it stands for.
+_APART = (("-I",), ("-E", "-s"))
 
 
 class LocalRunner:
@@ -84,11 +86,14 @@ class LocalRunner:
     def _find(self, version: str | None) -> tuple[str, str]:
         if version is not None and re.fullmatch(r"\d+(\.\d+){0,2}", version) is None:
             return self._by_path(version)
-        if version is not None and _too_old(version):
+        if version is not None and not virtualenv.can(version):
             raise UserError(
-                f"Environments for Python {version} cannot be built: uv begins at 3.6.", "Choose another: --python 3.8."
+                f"Environments for Python {version} cannot be built: virtualenv makes 2.7 and 3.5, uv 3.6 and later.",
+                "Choose another: --python 2.7.",
             )
-        found = self.installed(version) or (self._from_uv(version) if version is not None else None)
+        found = self.installed(version)
+        if found is None and version is not None and not virtualenv.is_needed(version):
+            found = self._from_uv(version)
         if found is not None:
             return found
         raise UserError(
@@ -141,11 +146,14 @@ class LocalRunner:
         if not path.is_file():
             return None
         try:
-            finished = proc.run([str(path), "-I", "-c", _WHO], deadline=ASK_DEADLINE, check=False)
-            version, implementation, _ = json.loads(finished.text()) if finished.code == 0 else ("", "", "")
-        except (InfraError, ValueError):
-            return None
-        return (str(path), version) if implementation == "cpython" else None
+            for words in _APART:
+                finished = proc.run([str(path), *words, "-c", _WHO], deadline=ASK_DEADLINE, check=False, cwd="/")
+                version, _, implementation = finished.text().strip().partition(" ")
+                if finished.code == 0:
+                    return (str(path), version) if implementation == "CPython" else None
+        except InfraError:
+            pass
+        return None
 
     def _from_uv(self, version: str) -> tuple[str, str] | None:
         """What uv knows of or can fetch. A home of its own, so that it writes nowhere but below our root."""
@@ -173,11 +181,6 @@ class LocalRunner:
 
 def _fits(wanted: str, version: str) -> bool:
     return version == wanted or version.startswith(f"{wanted}.")
-
-
-def _too_old(version: str) -> bool:
-    parts = tuple(int(part) for part in version.split("."))
-    return (parts[0] < 3) if len(parts) == 1 else parts[:2] < (3, 6)
 
 
 def _newest_first(path: Path) -> tuple[int, ...]:

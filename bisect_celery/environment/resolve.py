@@ -8,11 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from bisect_celery.environment import uv
+from bisect_celery.environment import uv, virtualenv
 from bisect_celery.environment.plan import Plan
 from bisect_celery.environment.requirements import is_archive, is_local, local_path, logical_lines, name_of
 from bisect_celery.environment.tree import Folder, join
@@ -55,7 +55,10 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Bench:
-    """What every step of building needs: where it runs, with which interpreter, as of when, and how to stop it."""
+    """What every step of building needs: where it runs, with which interpreter, as of when, and how to stop it.
+
+    `helper` is another, newer interpreter where `python` is too old for uv and for our own steps ("": it is not).
+    """
 
     runner: Runner
     python: str
@@ -63,20 +66,22 @@ class Bench:
     as_of: str | None
     environment: Mapping[str, str]
     cancel: Cancel
+    helper: str = ""
 
     def step(self, job: Mapping[str, object], source: Path | None, deadline: float) -> RunResult:
         """Run one locked step of `builder.py` there."""
         program = resources.files(__package__).joinpath("builder.py").read_text()
-        argv = [self.python, "-I", "-c", program, json.dumps(job)]
+        argv = [self.helper or self.python, "-I", "-c", program, json.dumps(job)]
         return self.runner.run(argv, env=self.environment, source=source, deadline=deadline, cancel=self.cancel)
 
     def undated(self) -> Bench:
-        return Bench(self.runner, self.python, self.version, None, self.environment, self.cancel)
+        return replace(self, as_of=None)
 
     def common(self) -> list[str]:
         """Words for every uv command that looks into an index."""
         dated = ["--exclude-newer", self.as_of] if self.as_of else []
-        return ["--python", self.python, "--no-python-downloads", "--no-progress", "--color=never", *dated]
+        python = self.helper or self.python
+        return ["--python", python, "--no-python-downloads", "--no-progress", "--color=never", *dated]
 
 
 def resolve(bench: Bench, folder: Folder, plan: Plan) -> Resolved:
@@ -107,7 +112,8 @@ def _next_versions(
 
 def _asked(bench: Bench, folder: Folder, plan: Plan, ambiguous: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     pins = [f"{name}=={versions[0]}" for name, versions in ambiguous]
-    also = (SCHEMA, bench.python, bench.version, bench.runner.platform, str(plan.dated and bench.as_of), *pins)
+    date = "" if bench.helper else str(plan.dated and bench.as_of)  # pip knows no dates
+    also = (SCHEMA, bench.python, bench.version, bench.runner.platform, date, *pins)
     target = f"{bench.runner.root}/resolutions/{plan.digest(folder, *also)}.txt"
     known = bench.runner.read(target)
     if known is None:
@@ -122,6 +128,12 @@ def _asked(bench: Bench, folder: Folder, plan: Plan, ambiguous: tuple[tuple[str,
 def _ask(bench: Bench, plan: Plan, source: Path, target: str) -> None:
     """Ask uv; where an index tells no upload dates, ask again without a date rather than find nothing at all."""
     job = {"step": "resolve", "target": target, "folder": plan.folder}
+    if bench.helper:
+        how = virtualenv.resolution(old_tool(bench), bench.python, plan.command)
+        result = bench.step({**job, **how}, source, RESOLVE_DEADLINE)
+        if result.code != 0:
+            raise_trouble(bench, result, plan.files)
+        return
     result = bench.step({**job, "command": _command(bench, plan)}, source, RESOLVE_DEADLINE)
     if result.code != 0 and bench.as_of and uv.without_upload_dates(result.text):
         bench = bench.undated()
@@ -172,7 +184,8 @@ def _settled(folder: Folder, plan: Plan, lines: tuple[str, ...]) -> Resolved:
 
 def raise_trouble(bench: Bench, result: RunResult, files: tuple[str, ...]) -> None:
     """Say whose failure a uv command's is. Raises EnvironmentFailed or InfraError, always."""
-    trouble = uv.whose(result.code, result.text)
+    reader = virtualenv if bench.helper else uv
+    trouble = reader.whose(result.code, result.text)
     lines = "\n".join(uv.last_lines(result.text, 4))
     if trouble is uv.Trouble.DISK:
         raise InfraError("The disk is full where environments are built.", f"Make room in {bench.runner.root}.")
@@ -185,14 +198,29 @@ def raise_trouble(bench: Bench, result: RunResult, files: tuple[str, ...]) -> No
         raise InfraError(f"{what} cannot be reached: {lines}", hint)
     if trouble is uv.Trouble.MACHINE:
         raise InfraError(f"uv could not work here (status {result.code}): {lines}", "Is there memory, and a uv?")
-    raise EnvironmentFailed(uv.failure(result.text, files, bench.as_of))
+    raise EnvironmentFailed(reader.failure(result.text, files, bench.as_of))
+
+
+def old_tool(bench: Bench) -> str:
+    """The Python that has virtualenv, for interpreters that uv refuses; installed once. Raises InfraError."""
+    target = f"{bench.runner.root}/tools/{virtualenv.PIN.replace('==', '-')}"
+    if bench.runner.read(f"{target}/{MARKER}") is None:
+        job = virtualenv.tool(bench.runner.uv(), bench.undated().common(), target, MARKER)
+        result = bench.step(job, None, RESOLVE_DEADLINE)
+        if result.code != 0:
+            lines = "\n".join(uv.last_lines(result.text, 4))
+            raise InfraError(
+                f"{virtualenv.PIN}, which Python {bench.version} needs, cannot be installed: {lines}",
+                "Check the network or the proxy, then resume.",
+            )
+    return f"{target}/bin/python"
 
 
 def reachable(bench: Bench) -> bool:
     """Whether the index answers at all, asked for what every project here needs, past every cache."""
     words = ["pip", "compile", "-", "--no-deps", "--quiet", "--no-cache", "--no-header", "--no-annotate"]
     command = [*bench.runner.uv(), *words, *bench.undated().common()]
-    argv = [bench.python, "-I", "-c", _ASK_FOR_CELERY, json.dumps(command)]
+    argv = [bench.helper or bench.python, "-I", "-c", _ASK_FOR_CELERY, json.dumps(command)]
     result = bench.runner.run(argv, env=bench.environment, source=None, deadline=REACH_DEADLINE, cancel=bench.cancel)
     return result.code == 0 or uv.whose(result.code, result.text) is uv.Trouble.PROJECT
 

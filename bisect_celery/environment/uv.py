@@ -83,10 +83,10 @@ def failure(text: str, files: tuple[str, ...], as_of: str | None) -> Failure:
     built = _BUILD.search(text)
     if built is not None:
         package = re.split(r" @ |==", built["what"])[0]
-        lacks = tuple(_lacks(text))
-        why = f": {', '.join(f'{kind} {name}' for kind, name in lacks)} is missing" if lacks else ""
+        lacking = tuple(lacks(text))
+        why = f": {', '.join(f'{kind} {name}' for kind, name in lacking)} is missing" if lacking else ""
         reason = f"The package {built['what']} that {where} asks for does not build{why}."
-        return Failure(Stage.ENVIRONMENT, reason, missing=(("package", package), *lacks), lines=last_lines(text))
+        return Failure(Stage.ENVIRONMENT, reason, missing=(("package", package), *lacking), lines=last_lines(text))
     unfit = _PYTHON.search(text)
     if unfit is not None and (what := unfit["what"] or unfit["also"]):
         needs, has = unfit["needs"], unfit["has"]
@@ -109,7 +109,8 @@ def failure(text: str, files: tuple[str, ...], as_of: str | None) -> Failure:
     return Failure(Stage.ENVIRONMENT, f"uv cannot use {where}: {said or 'see its output'}.", lines=last_lines(text))
 
 
-def _lacks(text: str) -> list[tuple[str, str]]:
+def lacks(text: str) -> list[tuple[str, str]]:
+    """(kind, name) of what a package's build says is missing on the machine."""
     found = []
     for pattern, kind in _COMMON_LACKS:
         if match := pattern.search(text):

@@ -33,6 +33,9 @@ DOWNLOAD_DEADLINE = 600.0
 # uv and py-spy in the versions that we ourselves were installed with; what they resolve must not depend on the stack.
 _TOOLS = ("uv", "py-spy")
 _WHO = "import json, sys; print(json.dumps([sys.executable, '%d.%d.%d' % sys.version_info[:3]]))"
+# Pythons that uv does not know are asked for by name, with what `-I` stands for.
+_UV_BEGINS = (3, 6)
+_APART_OF_OLD = ("-E", "-s")
 
 # What tells pip and uv where packages are. What names a file or folder of this machine means nothing in there.
 _INDEX = re.compile(
@@ -54,6 +57,7 @@ def builder_environment(given: Mapping[str, str], authorities: bool) -> dict[str
         "LANG": "C.UTF-8",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "UV_CACHE_DIR": f"{ROOT}/cache",
+        "PIP_CACHE_DIR": f"{ROOT}/cache/pip",
         "UV_PYTHON_INSTALL_DIR": f"{ROOT}/pythons",
         "UV_NO_CONFIG": "1",
     }
@@ -227,6 +231,9 @@ class ContainerRunner:
     def _find(self, version: str | None) -> tuple[str, str]:
         if version is None or "/" in version:
             found = self._asked(version or "python3")
+        elif _numbers(version) < _UV_BEGINS:
+            found = self._asked(f"python{'.'.join(version.split('.')[:2])}", *_APART_OF_OLD)
+            found = found if found is not None and f"{found[1]}.".startswith(f"{version}.") else None
         else:
             found = self._fitting(version) or self._fetched(version)
         if found is not None:
@@ -236,8 +243,8 @@ class ContainerRunner:
             "Choose another with `--python`, or set BISECT_CELERY_WORKER_IMAGE to an image that has it.",
         )
 
-    def _asked(self, path: str) -> tuple[str, str] | None:
-        ended = self._run([path, "-I", "-c", _WHO], {}, None, ASK_DEADLINE, None)
+    def _asked(self, path: str, *words: str) -> tuple[str, str] | None:
+        ended = self._run([path, *(words or ("-I",)), "-c", _WHO], {}, None, ASK_DEADLINE, None)
         try:
             found, full = json.loads(ended.out) if ended.code == 0 else ("", "")
         except ValueError:
@@ -296,6 +303,12 @@ def _waited(event: threading.Event, deadline: float, cancel: Cancel | None) -> b
     if cancel is not None:
         return cancel.wait(event.is_set, deadline)
     return event.wait(deadline)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of a version or a part of one; "3" alone is any 3, also the newest."""
+    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    return parts if len(parts) > 1 else (*parts, 99)
 
 
 def _in_short(argv: Sequence[str]) -> str:

@@ -97,10 +97,22 @@ def test_a_path_is_taken_as_it_is_and_nonsense_is_refused(runner: LocalRunner) -
             runner.interpreter(nonsense)
 
 
-def test_pythons_before_uvs_first_are_refused_in_words(runner: LocalRunner) -> None:
-    for version in ("2.7", "2.7.18", "2", "3.5"):
-        with pytest.raises(UserError, match=r"uv begins at 3\.6"):
+def test_pythons_that_nothing_makes_environments_for_are_refused_in_words(runner: LocalRunner) -> None:
+    for version in ("2.6", "2", "3.4.10"):
+        with pytest.raises(UserError, match=r"virtualenv makes 2\.7 and 3\.5"):
             runner.interpreter(version)
+
+
+def test_a_python_2_is_asked_in_its_own_words(tmp_path: Path) -> None:
+    """It knows no `-I`, and uv, which would not find it, is not asked to fetch one."""
+    old = tmp_path / "bin" / "python2.7"
+    old.parent.mkdir()
+    old.write_text('#!/bin/sh\n[ "$1" != -I ] || exit 2\necho 2.7.18 CPython\n')
+    old.chmod(0o755)
+    machine = LocalRunner(tmp_path / "builds", {"PATH": str(old.parent), "HOME": str(tmp_path)})
+    assert machine.interpreter("2.7") == (str(old), "2.7.18")
+    with pytest.raises(UserError, match=r"no Python 3\.5"):
+        machine.interpreter("3.5")
 
 
 def test_version_managers_are_searched_and_broken_ones_passed_over(tmp_path: Path, runner: LocalRunner) -> None:
