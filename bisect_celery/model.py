@@ -97,6 +97,10 @@ class Overlay:
     target: str
 
 
+# How a worker is started: today's program, django-celery's through `manage.py`, and the one of before Celery 3.
+STARTS = ("celery worker", "manage.py celery worker", "manage.py celeryd", "celeryd")
+
+
 @dataclass(frozen=True)
 class Request:
     """All that a session was asked, resolved once. `sources` says where each value came from.
@@ -107,6 +111,7 @@ class Request:
     `secrets` are those of their values that must never be printed. `budget` is in minutes,
     `ceiling` the longest a trial may be watched, in seconds. `scenario` replaces the first wave of probes (empty: send
     and wait). `upgrade_from` names the revision whose leavings every trial begins with: "good", or any revision.
+    `start` is the program that those words belong to, one of `STARTS`.
     `fails` is how often a start at BAD is known to fail (1: always; None: not known), `confidence` how sure to be of a
     commit when trials contradict one another.
     """
@@ -137,6 +142,7 @@ class Request:
     upgrade_from: str | None = None
     fails: float | None = None
     confidence: float = 0.95
+    start: str = "celery worker"
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------

@@ -151,7 +151,11 @@ def _by_pattern(text: str) -> list[tuple[str, int, bool]]:
     return [(match[1], text.count("\n", 0, match.start()) + 1, False) for match in found]
 
 
-_SETTINGS = re.compile(r"""DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
+_SETTINGS = re.compile(
+    r"""DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["'](?P<module>[\w.]+)["']"""
+    r"""|^\s*execute_manager\(\s*(?P<imported>\w+)""",  # before Django 1.4: the module that stands beside it
+    re.M,
+)
 
 
 def django_settings(files: Cached, subfolder: str, app_path: str | None) -> tuple[str, str] | None:
@@ -160,7 +164,7 @@ def django_settings(files: Cached, subfolder: str, app_path: str | None) -> tupl
     others = sorted(path for path in files.paths if posixpath.basename(path) == "manage.py")
     for path in [*dict.fromkeys([*nearest, *others]), *([app_path] if app_path else [])]:
         if match := _SETTINGS.search(files.text(path)):
-            return match[1], path
+            return match["module"] or match["imported"], path
     return None
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from bisect_celery.model import STARTS
+
 UNKNOWN = "\0"
 
 
@@ -24,7 +26,7 @@ class Command:
     """One command that starts a worker: `app` is the word after -A (None: not said), `words` those of the worker.
 
     `source` says where it stands ("Procfile:3"), `folder` the file's folder, `left_out` what was taken out and why.
-    `manage` is set for `manage.py celery worker`, which is django-celery's of old.
+    `start` is the program, one of `model.STARTS`.
     """
 
     app: str | None
@@ -33,7 +35,12 @@ class Command:
     folder: str
     left_out: tuple[str, ...] = ()
     workdir: str | None = None
-    manage: bool = False
+    start: str = STARTS[0]
+
+    @property
+    def manage(self) -> bool:
+        """Whether it is django-celery's of old, whose app is the settings' own."""
+        return self.start.startswith("manage.py")
 
 
 # --- which files start things, production's first -----------------------------------------------------
@@ -81,10 +88,10 @@ def commands_in(path: str, text: str, variables: Mapping[str, str] | None = None
     found = []
     folder = posixpath.dirname(path)
     for line, words, workdir in _candidates(_PLACES[place][1], text, dict(variables or {})):
-        command = _command(words)
+        command = worker_command(words)
         if command is not None:
-            app, kept, left_out, manage = command
-            found.append(Command(app, kept, f"{path}:{line}", folder, left_out, workdir, manage))
+            app, kept, left_out, start = command
+            found.append(Command(app, kept, f"{path}:{line}", folder, left_out, workdir, start))
     return found
 
 
@@ -234,7 +241,8 @@ def _unwrapped(word: str, variables: Mapping[str, str]) -> list[str]:
 _ENDS = re.compile(r"^(?:[;&|<>]+|\d?>.*)$")
 
 
-def _command(words: Sequence[str]) -> tuple[str | None, tuple[str, ...], tuple[str, ...], bool] | None:
+def worker_command(words: Sequence[str]) -> tuple[str | None, tuple[str, ...], tuple[str, ...], str] | None:
+    """(app, words of the worker, what was left out, start) of a whole command; None when it starts no worker."""
     for index, word in enumerate(words):
         name = posixpath.basename(word)
         if name not in ("celery", "celeryd"):
@@ -244,7 +252,8 @@ def _command(words: Sequence[str]) -> tuple[str | None, tuple[str, ...], tuple[s
         rest = list(words[index + 1 : ended])
         if name == "celeryd" or "worker" in rest:
             app, kept, left_out = worker_words(rest)
-            return app, kept, left_out, manage
+            start = "celeryd" if name == "celeryd" else STARTS[0]
+            return app, kept, left_out, f"manage.py {start}" if manage else start
     return None
 
 

@@ -17,8 +17,12 @@ from bisect_celery.config.commands import Command, commands_in, rank
 from bisect_celery.config.dotenv import DotenvError, parse
 from bisect_celery.config.listing import Cached, Listing
 from bisect_celery.errors import UserError
+from bisect_celery.model import STARTS
 
 DEFAULT_WORKER = ("-c", "2")
+# The app of django-celery, which `manage.py` starts by the settings; this start every version of it has.
+DJCELERY = "djcelery.app"
+MANAGED = "manage.py celeryd"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Detected:
     django_source: str = ""
     left_out: tuple[str, ...] = ()
     other_workers: tuple[tuple[tuple[str, ...], str], ...] = ()
+    start: str = STARTS[0]
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,21 @@ def detect(listing: Listing, *, typed_in: str = "", app: str | None = None) -> D
     commands = _commands(files)
     apps = find_apps(files)
     found = _the_users(files, app, typed_in) if app is not None else _the_one(files, commands, apps, typed_in)
-    matching = [command for command in commands if _starts(files, command, found)]
+    old = found.spec == DJCELERY
+    matching = [one for one in commands if (one.manage if old else _starts(files, one, found))]
     settings = django_settings(files, found.subfolder, found.path or None)
     django, django_source = settings if settings is not None else (None, "")
     if not matching:
-        return Detected(found.spec, found.source, found.subfolder, django_settings=django, django_source=django_source)
+        start = MANAGED if old else STARTS[0]
+        return Detected(
+            found.spec, found.source, found.subfolder, django_settings=django, django_source=django_source, start=start
+        )
     chosen = matching[0]
     words, source = _with_concurrency(chosen)
     others = {one.words: one.source for one in reversed(matching[1:]) if one.words != chosen.words}
     return Detected(
         found.spec, found.source, found.subfolder, words, source, django, django_source, chosen.left_out,
-        tuple(others.items()),
+        tuple(others.items()), chosen.start,
     )  # fmt: skip
 
 
@@ -107,6 +116,8 @@ def _with_concurrency(command: Command) -> tuple[tuple[str, ...], str]:
 
 def _the_users(files: Cached, app: str, typed_in: str) -> Candidate:
     located = _locate(files, app, typed_in)
+    if located is None and app == DJCELERY and (old := _djcelery(files, _commands(files), typed_in)) is not None:
+        return old
     if located is None:
         return Candidate(app, typed_in, "", "--app")
     return Candidate(app, located[0], located[1], "--app")
@@ -120,7 +131,21 @@ def _the_one(files: Cached, commands: Sequence[Command], apps: Sequence[App], ty
             return candidates[0]
         if candidates:
             raise _several(candidates, typed_in)
+    if (old := _djcelery(files, commands, typed_in)) is not None:
+        return old
     raise _none(files, commands)
+
+
+def _djcelery(files: Cached, commands: Sequence[Command], typed_in: str) -> Candidate | None:
+    """django-celery's own app, where nothing names another: it stands where `manage.py` does."""
+    command = next((one for one in commands if one.manage), None)
+    place = command.source if command is not None else loads_djcelery(files)
+    hints = [command.workdir, command.folder, typed_in] if command is not None else [typed_in]
+    places = [posixpath.dirname(path) for path in files.paths if posixpath.basename(path) == "manage.py"]
+    if place is None or not places:
+        return None
+    folder = min(places, key=lambda one: _distance(one, [hint.strip("/") for hint in hints if hint is not None]))
+    return Candidate(DJCELERY, folder, posixpath.join(folder, "manage.py"), place)
 
 
 def _started(files: Cached, commands: Iterable[Command], typed_in: str) -> list[Candidate]:
@@ -214,11 +239,10 @@ def _several(candidates: Sequence[Candidate], typed_in: str) -> UserError:
 
 
 def _none(files: Cached, commands: Sequence[Command]) -> UserError:
-    old = next((command for command in commands if command.manage), None)
-    place = old.source if old is not None else loads_djcelery(files)
-    if place is not None:
+    managed = next((command.source for command in commands if command.manage), None) or loads_djcelery(files)
+    if managed is not None:
         return UserError(
-            f"{place} starts Celery through django-celery (`manage.py celery worker`), which cannot be run yet.",
+            f"{managed} starts Celery through django-celery, but no manage.py is in the tree.",
             "Name an app that `celery -A` can take: --app MODULE.",
         )
     unlocated = next((command.app for command in commands if command.app), None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bisect_celery.config.commands import worker_words
+from bisect_celery.config.commands import worker_command, worker_words
 from bisect_celery.config.detect import Detected
 from bisect_celery.config.load import Loaded
 from bisect_celery.config.message import HINT, Stuck
@@ -42,7 +42,7 @@ def to_request(
     """
     sources = {"good": "argument", "bad": "argument", **loaded.sources}
     sources.setdefault("app", detected.app_source)
-    worker = _worker(loaded, detected, sources)
+    start, worker = _worker(loaded, detected, sources)
     if detected.django_settings:
         sources["django-settings"] = detected.django_source
     probe = dataclasses.replace(_stuck(loaded, sources), **_said(loaded, "probe."))
@@ -56,6 +56,7 @@ def to_request(
         paths=tuple(paths),
         probe=probe,
         worker=worker,
+        start=start,
         environment=tuple((one.name, one.value) for one in loaded.variables),
         secrets=loaded.secrets,
         overlays=loaded.overlays,
@@ -138,7 +139,9 @@ def _said(loaded: Loaded, prefix: str) -> dict[str, Any]:
     }
 
 
-def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tuple[str, ...]:
+def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tuple[str, tuple[str, ...]]:
+    """What starts the worker, and its words; a whole start line tells both."""
+    sources.setdefault("start", detected.worker_source)
     if "worker" not in loaded.settings:
         sources["worker"] = detected.worker_source
         if detected.left_out:
@@ -146,14 +149,15 @@ def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tupl
         if detected.other_workers:
             others = (f"{shlex.join(words)} ({place})" for words, place in detected.other_workers)
             sources["other workers"] = "; ".join(others)
-        return detected.worker
+        return detected.start, detected.worker
     said = loaded.get("worker", tuple, ())
-    if "worker" in said:
-        said = said[1 if said[0].endswith("celery") else 0 :]
-    _, words, left_out = worker_words(said)
+    whole = worker_command(said)
+    if whole is not None and "start" not in loaded.settings:
+        sources["start"] = sources["worker"]
+    start, (_, words, left_out) = (whole[3], whole[:3]) if whole else (detected.start, worker_words(said))
     if left_out:
         sources["worker left out"] = "; ".join(left_out)
-    return words
+    return start, words
 
 
 def describe(request: Request) -> list[tuple[str, str, str]]:

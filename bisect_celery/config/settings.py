@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bisect_celery.config import values
 from bisect_celery.config.values import Given
+from bisect_celery.model import STARTS
 
 EVERYWHERE = frozenset({"run", "try", "reproduce"})
 JUDGED = frozenset({"run", "try"})
@@ -44,6 +45,9 @@ class Setting:
 SETTINGS = (
     Setting("app", values.app, "The Celery app, as for `celery -A`. Detected when there is one."),
     Setting("worker", values.words, "The worker's start line, e.g. '-c 2 -Q mail'. Detected, else -c 2."),
+    Setting("start", values.one_of(*STARTS),
+            "What starts it: 'celery worker', 'manage.py celery worker', 'manage.py celeryd', 'celeryd'. Detected.",
+            "start"),
     Setting("task", values.string, "The task to send. Default: one that every Celery has.", "probe.task"),
     Setting("args", values.json_list, "Its positional arguments, a JSON list.", "probe.args"),
     Setting("kwargs", values.json_object, "Its keyword arguments, a JSON object.", "probe.kwargs"),

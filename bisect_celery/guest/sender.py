@@ -26,8 +26,12 @@ import traceback
 
 try:
     import queue
+
+    TEXT = (str,)
 except ImportError:  # Python 2
     import Queue as queue  # noqa: N813
+
+    TEXT = (basestring,)  # noqa: F821
 
 import bisect_celery_probe
 import bisect_celery_web
@@ -88,7 +92,22 @@ def find_app(name):
     return found
 
 
+def as_manage(name):
+    """What `manage.py` does before django-celery's app is there: the settings come first, and say what Celery loads."""
+    __import__(name)
+    import django
+    from django.core import management
+
+    if "." not in name and hasattr(management, "setup_environ"):  # until Django 1.5, for settings beside `manage.py`
+        management.setup_environ(sys.modules[name])
+    if hasattr(django, "setup"):
+        django.setup()
+
+
 def load(name):
+    settings = os.environ.get("DJANGO_SETTINGS_MODULE")
+    if settings and name.startswith("djcelery."):
+        as_manage(settings)
     app = find_app(name)
     app.finalize() if hasattr(app, "finalize") else None
     app.loader.import_default_modules()
@@ -210,7 +229,7 @@ def collect(value, found, named):
     elif isinstance(value, (list, tuple)):
         for inner in value:
             collect(inner, found, named)
-    elif isinstance(value, str):
+    elif isinstance(value, TEXT):
         told = [value] if named else USER_INFO.findall(value)
         # a short plain word is in too many other texts to be taken out of them
         found.update(text for text in told if len(text) >= 6 and not (text.isalpha() and len(text) < 12))
@@ -255,7 +274,7 @@ def send(app, order):
             result = task.apply_async(order["args"], order["kwargs"], task_id=id_, **options)
         else:
             result = app.send_task(name, order["args"], order["kwargs"], task_id=id_, **options)
-        if getattr(result, "id", None) != id_:  # a project's own `apply_async` need not return anything
+        if id_of(result) != id_:  # a project's own `apply_async` need not return anything
             result = app.AsyncResult(id_)
         if readable and hasattr(app.backend, "add_pending_result"):
             app.backend.add_pending_result(result)
@@ -271,12 +290,12 @@ def send_script(app, user, order):
     results = []
     for _ in range(order["count"]):
         for result, canvas in user.send(app):
-            if not hasattr(result, "id"):
+            if id_of(result) is None:
                 result = app.AsyncResult(result)
             kept = readable and not getattr(result, "ignored", False)
             if kept and hasattr(app.backend, "add_pending_result"):
                 app.backend.add_pending_result(result)
-            tell("sent", id=result.id, wave=order["wave"], canvas=canvas, readable=kept)
+            tell("sent", id=id_of(result), wave=order["wave"], canvas=canvas, readable=kept)
             if kept:
                 results.append(result)
     tell("whole", wave=order["wave"])
@@ -289,6 +308,11 @@ def has_results(app):
     return name != "DisabledBackend" and (name != "RPCBackend" or hasattr(app.backend, "result_consumer"))
 
 
+def id_of(result):
+    """Of a result; before Celery 3 it had another name."""
+    return getattr(result, "id", None) or getattr(result, "task_id", None)
+
+
 def canonical(value):
     """The JSON text of a result. What JSON has no words for (dates, decimals) is told as `str` tells it."""
     try:
@@ -299,7 +323,7 @@ def canonical(value):
 
 def report(result, value, user):
     state = result.state
-    fields = {"id": result.id, "state": state}
+    fields = {"id": id_of(result), "state": state}
     if state == "SUCCESS":
         fields["value"] = canonical(value)
         if user.judges():
@@ -364,11 +388,26 @@ def poll(app, pending, user):
     return still
 
 
+def ask_one(app, inspect):
+    """There is one worker: its answer is the last. Before Celery 3.1 `inspect` waits out its time all the same."""
+    inspect.limit = 1
+    if celery_version() < (3, 1) and hasattr(inspect, "_request"):
+        inspect._request = lambda command, **arguments: inspect._prepare(
+            app.control.broadcast(command, arguments=arguments, timeout=inspect.timeout, reply=True, limit=1)
+        )
+
+
+def celery_version():
+    import celery
+
+    return tuple(int(part) for part in re.findall(r"\d+", getattr(celery, "__version__", "") or "")[:2])
+
+
 def ask(app):
     """What the worker says of itself: the requests it counts as running, and its pool."""
     inspect = app.control.inspect(timeout=1.0)
     try:
-        inspect.limit = 1
+        ask_one(app, inspect)
         active = inspect.active()
         if active is None:  # nobody answered, and nobody will answer more: each question waits for its whole second
             tell("asked", held=None)

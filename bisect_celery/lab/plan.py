@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 
-from bisect_celery.model import Environment, Place, Probe, Program, Step
+from bisect_celery.model import STARTS, Environment, Place, Probe, Program, Step
 
 LEAST_PROBES = 20
 DEFAULT_CONCURRENCY = 2
@@ -39,11 +39,14 @@ PROVIDED = frozenset(
     }
 )
 REPLACEMENT = "rpc://"
+# The app of a worker that is started without naming one.
+NO_APP = "celery.app:default_app"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How programs of a trial are started. `worker` are the words after `worker`; `variables` may hold placeholders.
+    """How programs of a trial are started. `start` is the worker's program (`model.STARTS`), `worker` the words after
+    it, `django_settings` what `manage.py` would name; `variables` may hold placeholders.
 
     `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
     `source_roots` are folders, relative to the checkout, that must be importable; each tree has its own.
@@ -59,6 +62,8 @@ class Plan:
     source_roots: tuple[str, ...] = ()
     fast: bool = False
     scenario: tuple[Step, ...] = ()
+    start: str = STARTS[0]
+    django_settings: str | None = None
 
     def faster(self) -> Plan:
         return replace(self, fast=True)
@@ -67,16 +72,33 @@ class Plan:
 
     def worker_program(self, place: Place, environment: Environment, broker_url: str | None = None) -> Program:
         """`broker_url` is a way to the place's broker of the worker's own (None: the place's)."""
-        argv = (f"{environment.bin}/celery", "-A", self.app, "worker", *self.worker_words(environment))
+        program, *words = self._start()
+        argv = (f"{environment.bin}/{program}", *words, *self.worker_words(environment))
         return Program("worker", argv, self._variables(place, environment, broker_url), self.subfolder)
 
     def sender_program(self, place: Place, environment: Environment) -> Program:
         argv = (environment.python, f"{place.guest}/sender.py")
-        return Program("sender", argv, self._variables(place, environment), self.subfolder, stdin=True, private=True)
+        variables = self._variables(place, environment)
+        if self.start.startswith("manage.py") and self.django_settings is not None:
+            # `manage.py` says so itself; nothing says so to us.
+            variables = tuple({"DJANGO_SETTINGS_MODULE": self.django_settings, **dict(variables)}.items())
+        return Program("sender", argv, variables, self.subfolder, stdin=True, private=True)
 
     def prepare_program(self, place: Place, environment: Environment) -> Program:
         argv = ("/bin/sh", "-c", self.prepare or "true")
         return Program("prepare", argv, self._variables(place, environment), self.subfolder)
+
+    def _start(self) -> tuple[str, ...]:
+        """The program in the environment's `bin` and its words up to the worker's own.
+
+        Workers of before Celery 3 know `--app`, not `-A`; without one they look for a `celeryconfig`.
+        """
+        if self.start.startswith("manage.py"):
+            return ("python", *self.start.split())
+        named = self.app != NO_APP
+        if self.start == "celeryd":
+            return ("celeryd", *([f"--app={self.app}"] if named else []))
+        return ("celery", *(["-A", self.app] if named else []), "worker")
 
     def worker_words(self, environment: Environment) -> tuple[str, ...]:
         """The start line's words plus what the harness needs to see: task events and the log at INFO."""
@@ -144,7 +166,7 @@ class Plan:
         return tuple(values.items())
 
     def worker_line(self) -> str:
-        return shlex.join(("celery", "-A", self.app, "worker", *self.worker))
+        return shlex.join((*self._start(), *self.worker))
 
 
 def fill(value: str, filled: dict[str, str]) -> str:

@@ -38,7 +38,7 @@ _REFUSED = (
 _UNREGISTERED = re.compile(r"Received unregistered task of type u?'?(?P<name>[^'\s]+?)'?\.$")
 # The banner, and the consumer's own words, which begin a line or follow a log line's prefix: a project's tasks
 # may well tell that they are connected to something.
-_BROKER = re.compile(r"(?:\.> transport:\s+|^(?:\[[^\]]*\] )?Connected to )(?P<url>\w[\w+.-]*://\S+)")
+_BROKER = re.compile(r"(?:\.> transport:\s+|\. broker:\s+|^(?:\[[^\]]*\] )?Connected to )(?P<url>\w[\w+.-]*://\S+)")
 _BROKER_SCHEMES = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
 _LOST = re.compile(r"Process u?'?(?:Fork|Spawn)?(?:Pool)?Worker-[\d:]+'? pid:\d+ exited with ")
 # billiard's (read in 4.2), when `worker_max_memory_per_child` is passed.
@@ -118,7 +118,7 @@ def broker_in(line: str) -> str | None:
     if found is None:
         return None
     url = found.group("url")
-    if "transport:" not in line and url.partition("://")[0] not in _BROKER_SCHEMES:
+    if "transport:" not in line and "broker:" not in line and url.partition("://")[0] not in _BROKER_SCHEMES:
         return None
     return re.sub(r"//[^@/]*@", "//", url)
 

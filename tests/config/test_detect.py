@@ -293,17 +293,44 @@ def test_yaml_that_is_a_template_is_read_as_lines() -> None:
 # --- what cannot be run yet, and what is not there ---------------------------------------------------
 
 
+OLD_MANAGE = "import settings\nif __name__ == '__main__':\n    execute_manager(settings)\n"
+
+
 @pytest.mark.parametrize(
-    "files",
+    ("files", "start", "subfolder", "settings"),
     [
-        {"Procfile": "worker: python manage.py celery worker -c 2\n", "manage.py": MANAGE},
-        {"shop/settings.py": "import djcelery\ndjcelery.setup_loader()\n"},
-        {"etc/celeryd.service": "ExecStart=/x/python manage.py celeryd -l info\n"},
+        (
+            {"Procfile": "worker: python manage.py celery worker -c 2\n", "manage.py": MANAGE},
+            "manage.py celery worker", "", "shop.settings.prod",
+        ),
+        (
+            {"shop/settings.py": "import djcelery\ndjcelery.setup_loader()\n", "shop/manage.py": OLD_MANAGE},
+            "manage.py celeryd", "shop", "settings",
+        ),
+        (
+            {"etc/d.service": "WorkingDirectory=/srv/shop/web\nExecStart=/x/python manage.py celeryd -c 2\n",
+             "web/manage.py": OLD_MANAGE, "tools/manage.py": MANAGE},
+            "manage.py celeryd", "web", "settings",
+        ),
     ],
-)
-def test_django_celery_of_old(files: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="django-celery"):
-        found(files)
+)  # fmt: skip
+def test_django_celery_of_old(files: dict[str, str], start: str, subfolder: str, settings: str) -> None:
+    """Its app is the settings' own, found where `manage.py` stands."""
+    seen = found(files)
+    assert (seen.app, seen.start, seen.subfolder) == ("djcelery.app", start, subfolder)
+    assert (seen.worker, seen.django_settings) == (("-c", "2"), settings)
+
+
+def test_django_celery_without_its_manage() -> None:
+    with pytest.raises(UserError, match=r"no manage\.py"):
+        found({"etc/celeryd.service": "ExecStart=/x/python manage.py celeryd -l info\n"})
+
+
+def test_a_worker_of_before_celery_3() -> None:
+    seen = found(
+        {"Procfile": "w: celeryd --app=shop.jobs -c 4\n", "shop/__init__.py": "", "shop/jobs.py": "celery = Celery()\n"}
+    )
+    assert (seen.app, seen.start, seen.worker) == ("shop.jobs", "celeryd", ("-c", "4"))
 
 
 def test_an_app_that_is_not_in_the_tree() -> None:
