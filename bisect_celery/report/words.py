@@ -31,6 +31,18 @@ MEANINGS = {
     Kind.BROKER_NOT_REDIRECTED: "the worker went to another broker than ours, and was stopped",
     Kind.UNKNOWN: "what happened could not be told",
 }
+# How far messages came that nobody works on (`core.judge`): by the template of the symptom.
+NEVER = {
+    "vanished": "tasks are published and reach no queue",
+    "delivered": "the worker's main process is handed tasks, and takes none of them up",
+    "received": "the worker receives tasks and begins none",
+    "held back": "the worker does some tasks and holds the others back",
+    "any more": "the worker does some tasks, and then takes no more",
+    "never sent": "tasks are never sent, though all that comes before them is done",
+    "another task": "tasks of the project's own wait in a queue that nobody consumes",
+    "default app": "a web process sends its tasks by Celery's default app, to another place",
+    "another app": "a web process sends its tasks by another app, to another place",
+}
 STAGES = {
     Stage.LAYOUT: "its files could not be laid out",
     Stage.ENVIRONMENT: "its dependencies could not be installed",
@@ -49,7 +61,8 @@ def verdict(value: Verdict) -> str:
 
 def symptom(value: Symptom) -> str:
     """A symptom as a sentence without its full stop."""
-    meaning = MEANINGS[value.kind]
+    meaning = NEVER.get(value.template or "", "") if value.kind is Kind.NEVER_RECEIVED else ""
+    meaning = meaning or MEANINGS[value.kind]
     return f"{meaning} with {value.exception}" if value.exception else meaning
 
 
@@ -102,11 +115,18 @@ def _counts(seen: Observation) -> tuple[str, str, str]:
     if not seen.queues:
         return told, bodies, _slots(seen)
     ready = sum(queue.ready for queue in seen.queues)
-    acknowledged = max(0, sent - ready - sum(queue.unacked for queue in seen.queues))
-    prefetched = max(0, sent - ready - max(begun, acknowledged))
+    unacked = sum(queue.unacked for queue in seen.queues)
+    gone = max(0, sum(_unseen(message) for message in seen.messages) - ready - unacked)
+    acknowledged = max(0, sent - gone - ready - unacked)
+    prefetched = max(0, sent - gone - ready - max(begun, acknowledged))
+    told += f", nothing seen of {gone}" if gone else ""
     waiting = f"{ready} waiting" + (f" and {prefetched} more taken but not begun" if prefetched else "")
     slots = _slots(seen)
     return told, f"{bodies}, {acknowledged} acknowledged", f"{slots}, {waiting}" if slots else waiting
+
+
+def _unseen(message: Message) -> bool:
+    return message.state is None and message.received is None and not _begun(message) and not _ran(message)
 
 
 def _slots(seen: Observation) -> str:

@@ -62,6 +62,10 @@ def change(count: int, **changes: object) -> tuple[Message, ...]:
             Observation(9.0, messages=change(1, unread=True), faults=(Fault("the broker restarted", 1.0, 2.0),)),
             "4 sent, 1 of them by the older revision; 0 bodies ran; the broker restarted",
         ),
+        (
+            Observation(9.0, messages=SENT, queues=(QueueCount("q", 1, 0),)),
+            "4 sent, nothing seen of 3; 0 bodies ran, 0 acknowledged; 1 waiting",
+        ),
         (Observation(9.0, foreign_broker="amqp://u:p@prod/"), "the worker went to another broker"),
         (Observation(9.0, messages=SENT, unregistered=True), "the worker does not know the task; 4 sent; 0 bodies ran"),
         (Observation(9.0), "nothing was sent"),
