@@ -12,14 +12,14 @@ AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
 
 def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Difference, ...]:
     """Everything that differs for a reason of ours, the most telling first."""
-    found = [*_broker(facts, ends), *_results(ends), *_worker(plan, ends)]
+    found = [*_broker(facts, ends), *_results(ends), *_worker(plan, ends), *_sender(plan)]
     if plan.scenario:
         done = "; ".join(words(step) for step in plan.scenario)
         found.append(Difference("what happens", "production's day", done, "`--scenario`, which each trial ran"))
     if not facts.walled:
         found.append(Difference("wall", "production's network", "none: trials ran as processes of this machine",
                                 "`--stack container` shuts them in"))  # fmt: skip
-    found.append(Difference("database", "the project's", "a fresh SQLite file in DATABASE_URL, each trial",
+    found.append(Difference("database", "the project's", "an SQLite file of the trial's own in DATABASE_URL",
                             "`--env DATABASE_URL=…`, `--prepare`"))  # fmt: skip
     return tuple(found)
 
@@ -38,6 +38,13 @@ def _results(ends: Ends | None) -> list[Difference]:
     if ends is None or ends.replaced_backend is None:
         return []
     return [Difference("result backend", ends.replaced_backend, REPLACEMENT, "that kind is not provided yet")]
+
+
+def _sender(plan: Plan) -> list[Difference]:
+    if plan.probe.script is None:
+        return []
+    why = "it was asked for by `--script`"
+    return [Difference("who sends", "the project's own programs", f"{plan.probe.script.name} of yours", why)]
 
 
 def _worker(plan: Plan, ends: Ends | None) -> list[Difference]:

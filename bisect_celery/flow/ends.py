@@ -306,7 +306,7 @@ def not_in_this_run() -> tuple[str, ...]:
         "Another broker or version: `--broker rabbitmq`, or an image by BISECT_CELERY_RABBITMQ_IMAGE.",
         "Production's start line: `--worker '-c 8 -Q mail,default -O fair'`.",
         "Its variables: `--env-file production.env`, `--env NAME=VALUE`, `--pass NAME`.",
-        "The very message that hangs: `--task NAME --args JSON --kwargs JSON`.",
+        "The very message that hangs, as your broker shows it: `--message FILE`; else `--task NAME --args JSON`.",
         "Its data: `--prepare 'python manage.py loaddata …'`, `--env DATABASE_URL=…`.",
         "More messages, if it fails only sometimes: `--count 200`.",
         "State that an older revision left behind (tables, queues, messages): `--upgrade-from good`.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from bisect_celery.core.measures import MORE
 from bisect_celery.core.repeat import about
 from bisect_celery.flow.trials import NEVER_REUSED, NEVER_RUNS
 from bisect_celery.flow.weigh import Weigh
@@ -65,6 +66,8 @@ def match_any_says(candidates: tuple[Revision, ...], judged: Mapping[str, Judged
         if seen is None or seen.judgement.verdict is not Verdict.SKIP:
             continue
         symptom = seen.judgement.symptom
+        if symptom.template == MORE:
+            return "Its starts differ too much here: a quieter machine, or an `--effect` that stands out from that."
         if symptom.kind not in NEVER_RUNS | NEVER_REUSED:
             older = " or older" if position else ""
             return f"{candidate.short} fails differently ({symptom}): `--match any` would name it{older}."
@@ -83,10 +86,15 @@ def not_tested(request: Request, session: Session) -> tuple[str, ...]:
     faults = {Act.RESTART_BROKER: "A broker restart", Act.CUT: "a cut connection", Act.RESTART_WORKER: "a new worker"}
     untried = [words for act, words in faults.items() if act not in acts]
     said.append(", ".join([*untried, "a full disk"]).capitalize() + (" (`--scenario`)." if untried else "."))
-    if request.probe.task is None:
+    probe, sources = request.probe, dict(request.sources)
+    if probe.task is None and probe.script is None:
         said.append("The project's own tasks: the probe was a task that every Celery has (`--task NAME`).")
-    if request.probe.expect is None:
-        said.append("The values that tasks returned (`--expect JSON`).")
+    if probe.expect is None and probe.check is None and probe.script is None:
+        said.append("The values that tasks returned (`--expect JSON`, `--check EXPRESSION`).")
+    if not probe.judges:
+        said.append("How long tasks take, and how much memory, as long as they end (`--judge latency,memory`).")
+    if "message left out" in sources:
+        said.append(f"What the message had besides its task and arguments: {sources['message left out']}.")
     if session.culprit is not None and session.culprit.fix:
         said.append("The fix on today's tip: it was tried on the culprit only.")
     return tuple(said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import re
 import shlex
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from bisect_celery.model import Redact, Request
 
 ELLIPSIS = "…"
-ARGUMENT_FLAGS = ("--args", "--kwargs", "--expect")
+ARGUMENT_FLAGS = ("--args", "--kwargs", "--expect", "--check")
 HARMLESS = ("[]", "{}", "null", "true", "false")
 # Below this a value is also a word of the report itself.
 SHORTEST = 5
@@ -119,7 +121,18 @@ def _values(request: Request) -> Iterator[str]:
         except ValueError:
             leaves = [text]
         yield from (leaf for leaf in leaves if len(leaf) >= SHORTEST)
+    yield from _literals(probe.check or "")
     yield from (value for _, value in request.environment if len(value) >= SHORTEST)
+
+
+def _literals(expression: str) -> Iterator[str]:
+    """The texts that a predicate compares values with; its names and keys are names of the code's."""
+    with contextlib.suppress(SyntaxError, ValueError):
+        tree = ast.parse(expression, mode="eval")
+        keys = {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in keys:
+                yield from (text for text in (node.value,) if len(text) >= SHORTEST)
 
 
 def _leaves(value: object) -> Iterator[str]:

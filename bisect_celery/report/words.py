@@ -43,6 +43,8 @@ NEVER = {
     "default app": "a web process sends its tasks by Celery's default app, to another place",
     "another app": "a web process sends its tasks by another app, to another place",
 }
+# Where the template says what was compared.
+MEASURED = {(Kind.SLOW, "latency"): "tasks take longer than at the good end"}
 STAGES = {
     Stage.LAYOUT: "its files could not be laid out",
     Stage.ENVIRONMENT: "its dependencies could not be installed",
@@ -62,7 +64,7 @@ def verdict(value: Verdict) -> str:
 def symptom(value: Symptom) -> str:
     """A symptom as a sentence without its full stop."""
     meaning = NEVER.get(value.template or "", "") if value.kind is Kind.NEVER_RECEIVED else ""
-    meaning = meaning or MEANINGS[value.kind]
+    meaning = meaning or MEASURED.get((value.kind, value.template or ""), MEANINGS[value.kind])
     return f"{meaning} with {value.exception}" if value.exception else meaning
 
 
@@ -97,6 +99,7 @@ def facts(seen: Observation) -> str:
         "the worker does not know the task" if seen.unregistered else "",
         *(_counts(seen) if seen.messages else ()),
         _endings(seen.messages),
+        _declared(seen),
         _deaths(seen),
         *(fault.what for fault in seen.faults),
     ]
@@ -158,11 +161,26 @@ def _endings(messages: tuple[Message, ...]) -> str:
     return ", ".join(parts)
 
 
+def _declared(seen: Observation) -> str:
+    """What the user asked for beyond completion, where it is not so; and what was measured."""
+    wrong = sum(message.checked in ("false", "raised") for message in seen.messages)
+    lines = seen.log_forbidden
+    parts = [
+        f"{wrong} returned a wrong value" if wrong else "",
+        f"{lines} {_plural(lines, 'line')} in the log that must not be there" if lines else "",
+        "the line that must be there is not in the log" if seen.log_required == 0 else "",
+        f"{max(seen.memory) / 1024:.0f} MiB at most in a process" if seen.memory else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def _deaths(seen: Observation) -> str:
     parts = []
     if seen.worker_exit is not None:
         when = f" after {seconds(seen.worker_exit_at)}" if seen.worker_exit_at is not None else ""
         parts.append(f"the worker ended by itself with {exit_status(seen.worker_exit)}{when}")
+    if seen.children_replaced:
+        parts.append(f"{seen.children_replaced} pool processes were replaced for their memory")
     if seen.children_lost:
         children = "child" if seen.children_lost == 1 else "children"
         parts.append(f"{seen.children_lost} pool {children} died")

@@ -19,6 +19,7 @@ REQUEST = session().request
     [
         ("bisect-celery run v1 HEAD", "bisect-celery run v1 HEAD", False),
         ("x --args '[1]' --kwargs={} --expect '\"a b\"'", "x --args … '--kwargs={}' --expect …", True),
+        ("x --check 'value == \"Ada\"'", "x --check …", True),
         ("x --args '[]' --kwargs '{}'", "x --args '[]' --kwargs '{}'", False),
         ("x --args='[\"a\"]' -- app/mail", "x --args=… -- app/mail", True),
         ("x --env A=1 --env=B='two words' --env C=", "x --env A=… --env=B=… --env C=", True),
@@ -41,6 +42,12 @@ def test_arguments_and_values_are_left_out_of_any_text() -> None:
     clean = Clean.of(REQUEST, lambda text: text)
     assert clean.line("run it with --args '[\"order-77412\"]' REGION=eu-west-hidden") == "run it with --args … REGION=…"
     assert clean.message("no order-77412 in eu-west-hidden, order-774120 is") == "no … in …, order-774120 is"
+
+
+def test_what_a_predicate_compares_with_is_left_out() -> None:
+    check = "value['customer'] == 'Ada Archer' and value['total'] > 3"
+    clean = Clean.of(dataclasses.replace(REQUEST, probe=Probe(check=check)), lambda text: text)
+    assert clean.message(check) == "value['customer'] == '…' and value['total'] > 3"
 
 
 def test_values_that_are_words_are_not_taken_out_of_titles() -> None:

@@ -70,6 +70,17 @@ def change(count: int, **changes: object) -> tuple[Message, ...]:
         (Observation(9.0, messages=SENT, unregistered=True), "the worker does not know the task; 4 sent; 0 bodies ran"),
         (Observation(9.0), "nothing was sent"),
         (Observation(9.0, Failure(Stage.PREPARE, "private")), "its prepare command failed"),
+        (
+            Observation(
+                1.0, messages=(Message("a", 1, 0.0, state="SUCCESS", checked="false"),), memory=(51200, 102400)
+            ),
+            "1 sent; 1 body ran; 1 returned a wrong value, 100 MiB at most in a process",
+        ),
+        (
+            Observation(1.0, log_required=0, log_forbidden=2, children_replaced=3),
+            "2 lines in the log that must not be there, the line that must be there is not in the log; "
+            "3 pool processes were replaced for their memory",
+        ),
     ],
 )
 def test_facts(seen: Observation, sentence: str) -> None:
