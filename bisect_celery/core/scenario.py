@@ -56,7 +56,7 @@ def _step(number: int, table: object) -> Step:
     said = {str(key).replace("_", "-"): value for key, value in table.items()}
     acts = [act for act in Act if act in said]
     if len(acts) != 1:
-        raise NotAStep(f"Step {number} must have one of {', '.join(Act)}{_meant(said)}.")
+        raise NotAStep(f"Step {number} must have one of {', '.join(Act)}{_meant(said)}")
     act = acts[0]
     extra = sorted(said.keys() - {act, *_MORE[act]})
     if extra:
@@ -66,7 +66,7 @@ def _step(number: int, table: object) -> Step:
 
 def _meant(said: Mapping[str, object]) -> str:
     near = [match for key in said for match in difflib.get_close_matches(key, list(Act), 1, 0.6)]
-    return f"; did you mean `{near[0]}`?" if near else ""
+    return f"; did you mean `{near[0]}`?" if near else "."
 
 
 def _send(number: int, said: Mapping[str, object]) -> Step:
