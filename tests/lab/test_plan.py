@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bisect_celery.lab.plan import BROKER_NAMES, DEFAULT_CONCURRENCY, FAST_FLAGS, LEAST_PROBES, Plan, fill
-from bisect_celery.model import Environment, Place, Probe
+from bisect_celery.lab.plan import BROKER_NAMES, DEFAULT_CONCURRENCY, FAST_FLAGS, LEAST_PROBES, NO_APP, Plan, fill
+from bisect_celery.model import STARTS, Environment, Place, Probe
 
 
 @dataclass
@@ -50,6 +50,39 @@ def test_the_worker_gets_what_the_harness_needs_to_see(words: tuple[str, ...]) -
     program = made.worker_program(PLACE, environment())
     assert program.argv == ("/env/bin/celery", "-A", "shop", "worker", *WORDS[words])
     assert made.worker_line() == " ".join(("celery -A shop worker", *words))
+
+
+STARTED = {
+    "celery worker": ("/env/bin/celery", "-A", "shop", "worker"),
+    "celeryd": ("/env/bin/celeryd", "--app=shop"),
+    "manage.py celeryd": ("/env/bin/python", "manage.py", "celeryd"),
+    "manage.py celery worker": ("/env/bin/python", "manage.py", "celery", "worker"),
+}
+
+
+def test_every_start_has_its_program() -> None:
+    assert set(STARTED) == set(STARTS)
+
+
+@pytest.mark.parametrize("start", STARTED)
+def test_how_a_worker_of_old_is_started(start: str) -> None:
+    made = plan("-c", "2", start=start, django_settings="shop.settings")
+    program = made.worker_program(PLACE, environment("2.5.1"))
+    assert program.argv == (*STARTED[start], "-c", "2", "-E", "-l", "INFO")
+    assert "DJANGO_SETTINGS_MODULE" not in dict(program.env)
+    told = dict(made.sender_program(PLACE, environment("2.5.1")).env).get("DJANGO_SETTINGS_MODULE")
+    assert told == ("shop.settings" if "manage.py" in start else None)
+
+
+def test_a_worker_that_names_no_app() -> None:
+    bare = Plan(NO_APP, Probe(), ("-c", "2"), start="celeryd")
+    assert bare.worker_program(PLACE, environment("2.5.1")).argv[:3] == ("/env/bin/celeryd", "-c", "2")
+    assert Plan(NO_APP, Probe()).worker_line() == "celery worker"
+
+
+def test_the_users_own_django_settings_come_first() -> None:
+    made = plan(start="manage.py celeryd", django_settings="a", variables=(("DJANGO_SETTINGS_MODULE", "b"),))
+    assert dict(made.sender_program(PLACE, environment()).env)["DJANGO_SETTINGS_MODULE"] == "b"
 
 
 @pytest.mark.parametrize(

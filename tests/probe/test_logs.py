@@ -119,6 +119,7 @@ def test_no_line_is_too_odd_to_read(line: str) -> None:
 BROKERS = {
     ".> transport:   amqp://guest:**@127.0.0.1:5672//": "amqp://127.0.0.1:5672//",
     "- *** --- * --- .> transport:   redis://:**@cache:6379/0": "redis://cache:6379/0",
+    "-- * - **** ---   . broker:      amqp://u@rabbit:5672/v": "amqp://rabbit:5672/v",
     "- ** ---------- .> transport:   sqla+sqlite:////tmp/broker": "sqla+sqlite:////tmp/broker",
     main("INFO", "Connected to amqp://shop:**@127.0.0.1:5672/shop"): "amqp://127.0.0.1:5672/shop",
     "Connected to amqp://127.0.0.1//": "amqp://127.0.0.1//",
