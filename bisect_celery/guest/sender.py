@@ -46,6 +46,8 @@ USER_INFO = re.compile(r"://(?:[^\s/?#:@]*:)?([^\s/?#]+)@")
 
 PATIENCE = 0.02
 UNREADABLE_AFTER = 1.0
+# The first answer ends the wait; only who never answers costs all of it.
+ANSWERS_WITHIN = 2.0
 
 _lock = threading.Lock()
 _words = [sys.stdout]
@@ -405,7 +407,7 @@ def celery_version():
 
 def ask(app):
     """What the worker says of itself: the requests it counts as running, and its pool."""
-    inspect = app.control.inspect(timeout=1.0)
+    inspect = app.control.inspect(timeout=ANSWERS_WITHIN)
     try:
         ask_one(app, inspect)
         active = inspect.active()

@@ -345,7 +345,8 @@ class Watch:
         while not self._gone(self._worker) and not self._gone(self._sender):
             self._ask()
             deaf = self._signs.ready and not any(_REMOTE.search(queue.name) for queue in self._place.queues())
-            if self._held is not None or deaf or self.now() > end:
+            answered = self._held is not None and self._asked_concurrency is not None
+            if answered or deaf or self.now() > end:
                 return
 
     def _boot_failure(self) -> Failure:
