@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect_celery.core.scenario import words
 from bisect_celery.flow.ends import Ends
-from bisect_celery.lab.plan import FAST_FLAGS, REPLACEMENT, Plan
+from bisect_celery.lab.plan import FAST_FLAGS, REPLACEMENT, Plan, knows_fast_flags
 from bisect_celery.model import Difference, StackFacts
 
 AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
@@ -49,7 +49,7 @@ def _sender(plan: Plan) -> list[Difference]:
 
 def _worker(plan: Plan, ends: Ends | None) -> list[Difference]:
     found = [Difference("worker", plan.worker_line(), "with -E and the log at INFO", "so that it can be watched")]
-    if ends is not None and ends.fast:
+    if ends is not None and ends.fast and knows_fast_flags(ends.good.trial.observation.worker.celery):
         why = "both ends showed the same symptoms without them"
         found.append(Difference("start-up", "mingle and gossip", " ".join(FAST_FLAGS), why))
     return found

@@ -107,7 +107,7 @@ class Plan:
             words.append("-E")
         if not any(word.startswith(("-l", "--loglevel")) for word in words):
             words += ["-l", "INFO"]
-        if self.fast and _version(environment) >= FIRST_WITH_FAST_FLAGS:
+        if self.fast and knows_fast_flags(dict(environment.packages).get("celery")):
             words += [flag for flag in FAST_FLAGS if flag not in words]
         return tuple(words)
 
@@ -176,6 +176,6 @@ def fill(value: str, filled: dict[str, str]) -> str:
     return value
 
 
-def _version(environment: Environment) -> tuple[int, ...]:
-    text = dict(environment.packages).get("celery", "0")
-    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+def knows_fast_flags(celery: str | None) -> bool:
+    """Whether a worker of this version of Celery knows the flags that save time at its start."""
+    return tuple(int(part) for part in (celery or "0").split(".")[:2] if part.isdigit()) >= FIRST_WITH_FAST_FLAGS
