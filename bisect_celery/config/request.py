@@ -63,7 +63,13 @@ def to_request(
         django_settings=detected.django_settings,
         sources=tuple(sorted(sources.items())),
     )
-    return dataclasses.replace(bare, **_said(loaded, ""))
+    request = dataclasses.replace(bare, **_said(loaded, ""))
+    if probe.judges and request.fails is not None and request.fails < 1:
+        raise UserError(
+            "`--fails` is for failures that come and go, `--judge` for what is worse in every start.",
+            "Leave one of them out.",
+        )
+    return request
 
 
 def _stuck(loaded: Loaded, sources: dict[str, str]) -> Probe:

@@ -46,6 +46,8 @@ from bisect_celery.store import codec
 
 # Parent, culprit, cause alone, culprit without it: three rounds of each, and a few more to be sure of the culprit.
 CONFIRMING = 14
+# Where it is measured, a tree takes so many starts, controls included.
+MEASURED_STARTS = 5
 # How often a confirmation may contradict the belief search before nobody is named.
 MOST_WEIGHED = 4
 
@@ -228,6 +230,7 @@ class Investigation:
         """How long it will take, from what the ends took: the search, about as many to narrow, and confirmation."""
         each = trials.seconds_each() or 0.0
         count = 2 * self._between.steps + CONFIRMING
+        count *= MEASURED_STARTS if trials.terms.standard.judges else 1
         self._room.listener(Note(f"About {count} trials to go, {max(1, round(count * each / 60))} min."))
 
     def _remember_ends(self, lab: Lab, trials: Trials, ends: Ends) -> None:
@@ -288,7 +291,18 @@ class Investigation:
     # --- where trials contradict one another ----------------------------------------------------------
 
     def _weigh_up(self, trials: Trials, why: str) -> None:
-        """The belief search, narrowing and confirming, until nothing contradicts what was found."""
+        """The belief search, narrowing and confirming, until nothing contradicts what was found.
+
+        It weighs single starts; one that is measured says nothing alone, so that there a contradiction is the end.
+        """
+        if trials.terms.standard.judges:
+            found = self._room.session.culprit
+            left = (found.revision,) if found is not None else self._suspects()
+            self._end(
+                Outcome.CANDIDATES, f"{why} Measures that contradict each other name nobody.", candidates=left,
+                advice=("A quieter machine, or an `--effect` that stands out from how much starts differ here.",),
+            )  # fmt: skip
+            return
         trials.note(f"{why} From here on every start is evidence, and none is proof.")
         trials.reuse = False
         weigh = self._weigh = Weigh(

@@ -51,7 +51,8 @@ def test_documented_commands_and_flags_exist(command: str, words: str) -> None:
 
 
 def test_every_flag_in_the_readme_belongs_to_a_command() -> None:
-    said = set(re.findall(r"`(--[a-z-]+)", (ROOT / "README.md").read_text("utf-8")))
+    texts = [(ROOT / name).read_text("utf-8") for name in ("README.md", "docs/probe.md")]
+    said = {flag for text in texts for flag in re.findall(r"`(--[a-z-]+)", text)}
     assert said
     assert said <= options_of("run") | options_of("try") | options_of("reproduce")
 

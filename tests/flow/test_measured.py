@@ -95,7 +95,7 @@ def test_a_bad_end_that_is_no_worse_names_nobody(failing: Incident, tmp_path: Pa
     assert any("--effect" in line for line in session.advice)
 
 
-@pytest.mark.parametrize("seed", (0, 3))
+@pytest.mark.parametrize("seed", [0, 3])
 def test_a_machine_that_becomes_slower_names_nobody(failing: Incident, tmp_path: Path, seed: int) -> None:
     """From some trial on everything takes twice as long, which is what a neighbour on the same machine does."""
     session = investigated(failing, tmp_path, lambda _, number: 1.0 if number <= 9 else 2.0, "latency", seed=seed)
@@ -112,3 +112,13 @@ def test_a_real_slowness_on_a_machine_that_drifts_is_never_laid_on_another(
 
     session = investigated(failing, tmp_path, factor, "latency", seed=since)
     assert session.culprit is None or session.culprit.revision.sha == failing.culprit, session.headline
+
+
+def test_measures_that_contradict_each_other_name_nobody_else(failing: Incident, tmp_path: Path) -> None:
+    """The culprit is slow until it is to be confirmed, and then it is not."""
+    session = investigated(
+        failing, tmp_path, lambda source, number: of_culprit(source, 1.8 if number < 45 else 1.0), "latency"
+    )
+    assert session.outcome in (Outcome.CANDIDATES, Outcome.COMMIT_ONLY), session.headline
+    assert session.culprit is None or session.culprit.revision.sha == failing.culprit
+    assert "every start is evidence" not in session.headline

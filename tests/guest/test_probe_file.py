@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 from pathlib import Path
 
 from test_sender import GUEST, python  # noqa: F401
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "probe.md"
 
 CHECKS = """
 # -*- coding: utf-8 -*-
@@ -85,3 +89,12 @@ def test_it_says_the_same_everywhere(python: str, tmp_path: Path) -> None:  # no
     ran = subprocess.run([python, str(tmp_path / "checks.py"), str(GUEST)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == EXPECTED
+
+
+def test_the_documented_file_is_one() -> None:
+    block = re.search(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    assert block is not None
+    functions = {
+        node.name: len(node.args.args) for node in ast.walk(ast.parse(block[1])) if isinstance(node, ast.FunctionDef)
+    }
+    assert functions == {"send": 1, "judge": 2}

@@ -1,0 +1,49 @@
+"""Settings that cannot be meant together are refused in a sentence, with what to leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bisect_celery.config import detect, load, to_request
+from bisect_celery.config.listing import FolderListing
+from bisect_celery.errors import UserError
+from bisect_celery.model import Request
+
+
+def asked(folder: Path, **flags: object) -> Request:
+    (folder / "shop.py").write_text("from celery import Celery\napp = Celery('shop')\n")
+    (folder / "probe.py").write_text("def send(app): ...")
+    loaded = load(flags, typed_in=folder, root=folder, caller_environment={})
+    detected = detect(FolderListing(folder), typed_in="", app=None)
+    return to_request(loaded, detected, good="a", bad="b", repository=folder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"send": "harness"}, "where to send"),
+        ({"send": "harness", "queue": "celery", "check": "value"}, "`--check` runs inside the project"),
+        ({"send": "harness", "queue": "celery", "script": "probe.py"}, "`--script` runs inside the project"),
+        ({"script": "probe.py", "task": "shop.work"}, "sends by itself"),
+        ({"script": "probe.py", "kwargs": '{"a": 1}'}, "sends by itself"),
+        ({"fails": "1/5", "judge": "latency"}, "what is worse in every start"),
+    ],
+)
+def test_what_cannot_be_meant_together(tmp_path: Path, flags: dict[str, object], why: str) -> None:
+    with pytest.raises(UserError, match=why) as refused:
+        asked(tmp_path, **flags)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"script": "probe.py", "check": "value > 3", "count": "3"},
+        {"fails": "1", "judge": "latency,memory"},
+        {"expect": "1", "check": "value", "log-must": "a", "log-must-not": "b"},
+    ],
+)
+def test_what_can(tmp_path: Path, flags: dict[str, object]) -> None:
+    asked(tmp_path, **flags)
