@@ -28,7 +28,7 @@ def test_a_race_that_is_lost_half_the_time_ends_at_its_hunk(bench_at: Callable[[
         assert incident.line in atom["lines"]
     parent, culprit, *_ = found["confirmation"]
     assert parent["failed"] == 0
-    assert 0 < culprit["failed"]
+    assert culprit["failed"] > 0
     assert all(row["holds"] and row["rate"] < 1 for row in found["confirmation"])
     assert "# An intermittent failure" in found["bisect_log"]
     assert bench.left() == []
