@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
 from operator import mul
 from typing import NamedTuple
 
@@ -35,15 +34,17 @@ class Rates:
 
     Most Celery failures are no noise at one of the ends: the good end never fails (`never`: the probability of a good
     rate of 0), and a bug that is no race fails always (`always`: that of a bad rate of 1). The rest of either
-    probability is spread by Beta(a, b). A good rate at or above the bad one is impossible: a change that makes things
-    better is no culprit. Without the atoms a single contrary start would be taken for noise, and the search would ask
-    everything twice; without the spread it would never doubt anything.
+    probability is spread by Beta(a, b). Where good ends fail too, a pair of rates is weighted by their difference to
+    the power of `apart`: somebody saw that one end is worse than the other, so rates that hardly differ are unlikely,
+    and a good rate at or above the bad one is impossible. Without the atoms a contrary start would be taken for noise,
+    and the search would ask everything twice; without the spread it would never doubt anything.
     """
 
-    never: float = 0.5
-    good: tuple[float, float] = (0.5, 2.0)
-    always: float = 0.25
-    bad: tuple[float, float] = (0.75, 0.75)
+    never: float = 0.3
+    good: tuple[float, float] = (0.5, 1.0)
+    always: float = 0.1
+    bad: tuple[float, float] = (0.5, 0.5)
+    apart: float = 3.0
 
     def likelihood(self, good: tuple[int, int], bad: tuple[int, int]) -> Likelihood:
         """Of (failed, passed) starts without the culprit's change, and of those with it."""
@@ -68,8 +69,13 @@ class _Tables:
         self._good = [rates.never, *_spread(rates.good, nodes, 1 - rates.never), 0.0]
         self._bad = [0.0, *_spread(rates.bad, nodes, 1 - rates.always), rates.always]
         self._one = [0.0, *_spread(rates.bad, nodes, 1.0), 0.0]
-        above = _above(self._bad)
-        self._all_pairs = math.log(sum(map(mul, self._good, above)))
+        self._above = [
+            [(bad - good) ** rates.apart if good else 1.0 for bad in self._nodes[k + 1 :]]
+            for k, good in enumerate(self._nodes)
+        ]
+        weights = list(map(mul, self._good, self._summed_above(self._bad)))
+        noisy = (1 - rates.never) / sum(weights[1:]) if rates.never < 1 else 0.0
+        self._good = [rates.never, *(weight * noisy for weight in self._good[1:])]
         self.two = lru_cache(maxsize=1 << 18)(self._two)
         self.one = lru_cache(maxsize=1 << 12)(self._alone)
         self._powers = lru_cache(maxsize=1 << 12)(self._raised)
@@ -79,9 +85,9 @@ class _Tables:
         scale, powers, moments = self._powers(good_failed, good_passed)
         tail_scale, tails, tail_moments = self._tails(bad_failed, bad_passed)
         total = sum(map(mul, powers, tails))
-        if total <= 0.0:  # the good rate would have to be the higher one, by more than a float can say
+        if total <= 0.0:  # impossible, or the good rate would have to be the higher one by more than a float can say
             return Likelihood(-math.inf, 0.0, 1.0)
-        log = math.log(total) + scale + tail_scale - self._all_pairs
+        log = math.log(total) + scale + tail_scale
         return Likelihood(log, sum(map(mul, moments, tails)) / total, sum(map(mul, powers, tail_moments)) / total)
 
     def _alone(self, failed: int, passed: int) -> Likelihood:
@@ -98,7 +104,11 @@ class _Tables:
     def _summed(self, failed: int, passed: int) -> tuple[float, list[float], list[float]]:
         """Per good rate, the same of the bad rates above it, summed."""
         scale, powers = self._raised_to(failed, passed, self._bad)
-        return scale, _above(powers), _above(list(map(mul, powers, self._nodes)))
+        return scale, self._summed_above(powers), self._summed_above(list(map(mul, powers, self._nodes)))
+
+    def _summed_above(self, values: list[float]) -> list[float]:
+        """Per good rate, the sum of the values of the bad rates above it, weighted by how far above."""
+        return [sum(map(mul, weights, values[k + 1 :])) for k, weights in enumerate(self._above)]
 
     def _raised_to(self, failed: int, passed: int, prior: list[float]) -> tuple[float, list[float]]:
         """The products are given as multiples of e to a common power: 1,000 starts have no likelihood a float holds."""
@@ -106,6 +116,8 @@ class _Tables:
             (failed * fails if failed else 0.0) + (passed * passes if passed else 0.0) for fails, passes in self._logs
         ]
         scale = max(log for log, weight in zip(logs, prior, strict=True) if weight)
+        if scale == -math.inf:  # impossible, at every rate that was thought possible
+            return 0.0, [0.0] * len(logs)
         return scale, [
             math.exp(log - scale) * weight if weight else 0.0 for log, weight in zip(logs, prior, strict=True)
         ]
@@ -120,11 +132,6 @@ def _spread(shape: tuple[float, float], nodes: list[float], whole: float) -> lis
     weights = [math.exp((shape[0] - 0.5) * math.log(x) + (shape[1] - 0.5) * math.log1p(-x)) for x in nodes]
     scale = whole / math.fsum(weights)
     return [weight * scale for weight in weights]
-
-
-def _above(values: list[float]) -> list[float]:
-    """Per place, the sum of the values at later places."""
-    return [*list(accumulate(reversed(values[1:])))[::-1], 0.0]
 
 
 def starts_to_exclude(rate: float, confidence: float = 0.95) -> int:
