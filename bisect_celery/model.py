@@ -76,10 +76,10 @@ class Act(enum.StrEnum):
 class Step:
     """One step of a scenario, as `core.scenario` reads it.
 
-    `what` is what is waited for or expected: "received", "started", "finished", "quiet" (wait only), "completed" (expect
-    only). `count`: of how many of the probes sent so far (0: all); for `send`, how many (0: as many as prove every slot).
-    `seconds`: how long a fault lasts, or silence must, to be "quiet". `hard` is the nastier way of a fault: packets that
-    stop without a word instead of a closed connection, a worker that is killed instead of asked to end.
+    `what` is waited for or expected: "received", "started", "finished", "quiet" (wait only), "completed" (expect only).
+    `count`: of how many of the probes sent so far (0: all); for `send`, how many (0: as many as prove every slot).
+    `seconds`: how long a fault lasts, or silence must, to be "quiet". `hard` is the nastier way of a fault: packets
+    that stop without a word instead of a closed connection, a worker that is killed instead of asked to end.
     """
 
     act: Act
