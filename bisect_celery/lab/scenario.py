@@ -45,6 +45,10 @@ class Hands(Protocol):
         """So much more time for the whole watch: it was not the worker's."""
         ...
 
+    def late(self) -> bool:
+        """Whether the whole watch has had its time."""
+        ...
+
     def leave_broker(self) -> None:
         """Let go of every connection of our own to the broker."""
         ...
@@ -109,6 +113,8 @@ class Play:
         self._ledger.rest(hands.now())
         hands.lend(seconds)
         while self._ledger.quiet_for(hands.now()) < seconds:
+            if hands.late():
+                return "total"
             hands.idle(min(0.1, seconds))
         self._ledger.resume(hands.now())
         return None

@@ -203,7 +203,7 @@ class Watch:
         if not self._cancel.wait(lambda: not running.alive(), PREPARE_DEADLINE):
             running.stop()
             reason = f"`{self._plan.prepare}` did not end in {PREPARE_DEADLINE:g} s"
-            return self._fails(Failure(Stage.PREPARE, reason))
+            return self._fails(Failure(Stage.PREPARE, reason, timed_out=True))
         if running.exit_code() == 0:
             return None
         lines = _last_lines(running)
@@ -251,7 +251,8 @@ class Watch:
             return self._results_elsewhere()
         code = self._sender.exit_code() if self._sender is not None else None
         if code is None:
-            return self._fails(Failure(Stage.BOOT, f"the app did not load within {self._deadlines.boot:g} s"))
+            late = f"the app did not load within {self._deadlines.boot:g} s"
+            return self._fails(Failure(Stage.BOOT, late, timed_out=True))
         reason = f"loading the app ended the program with status {code} and without a word"
         return self._fails(Failure(Stage.BOOT, reason, lines=tuple(_last_lines(self._sender)[-SHOWN_LINES:])))
 
@@ -354,7 +355,8 @@ class Watch:
         code, log = self._worker.exit_code(), list(self._signs.log)
         lines = tuple(log[-SHOWN_LINES:])
         if code is None:
-            return Failure(Stage.BOOT, f"no consumer stood on a queue within {self._deadlines.boot:g} s", lines=lines)
+            late = f"no consumer stood on a queue within {self._deadlines.boot:g} s"
+            return Failure(Stage.BOOT, late, lines=lines, timed_out=True)
         found = logs.last_exception(log)
         if found is None:
             return Failure(Stage.BOOT, f"the worker ended with status {code} before it was ready", lines=lines)
@@ -453,7 +455,6 @@ class Watch:
 
     def _watch(self, done: Callable[[], bool]) -> str | None:
         """Step until `done`; otherwise why watching ended: "exit", "failure", "foreign", "quiet", "total"."""
-        end = (self._ready_at or 0.0) + self._deadlines.total + self._lent
         while True:
             self._step()
             if done():
@@ -470,7 +471,7 @@ class Watch:
                 return self._sender_died()
             if self._silent():
                 return "quiet"
-            if self.now() > end:
+            if self.late():
                 return "total"
 
     def _sender_died(self) -> str:
@@ -536,6 +537,9 @@ class Watch:
 
     def lend(self, seconds: float) -> None:
         self._lent += seconds
+
+    def late(self) -> bool:
+        return self.now() > (self._ready_at or 0.0) + self._deadlines.total + self._lent
 
     def leave_broker(self) -> None:
         """The sender is a client whose way back is not in question: afterwards it is a new one."""

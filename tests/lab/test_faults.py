@@ -10,9 +10,11 @@ from small_shop import SILENT, Bench
 
 from bisect_celery import proc
 from bisect_celery.core.judge import Seen
+from bisect_celery.core.ledger import Ledger
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.relay import Relay
-from bisect_celery.model import Kind, Observation, Symptom
+from bisect_celery.lab.scenario import Play
+from bisect_celery.model import Act, Kind, Observation, Step, Symptom
 
 HEAD = """
 import os, time
@@ -122,3 +124,30 @@ def test_the_relay_goes_with_the_place_whatever_ends_the_trial(emulated: Bench, 
         pid = cast(Any, relay)._running.pid
         assert proc.start_time(pid) is not None
     assert proc.start_time(pid) is None
+
+
+class NeverQuiet:
+    """`lab.scenario.Hands` of a trial in which something moves all the time."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.time, self.lent = ledger, 0.0, 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def lend(self, seconds: float) -> None:
+        self.lent += seconds
+
+    def late(self) -> bool:
+        return self.time > 10.0 + self.lent
+
+    def idle(self, seconds: float) -> None:
+        self.time += seconds
+        self.ledger.progress(self.time)
+
+
+def test_waiting_for_quiet_has_an_end() -> None:
+    ledger = Ledger()
+    hands = cast(Any, NeverQuiet(ledger))
+    assert Play((Step(Act.WAIT, "quiet", seconds=3.0),), hands, ledger, cast(Any, None), None).run() == "total"
+    assert 13.0 < hands.time < 13.5
