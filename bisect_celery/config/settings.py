@@ -56,7 +56,7 @@ SETTINGS = (
     Setting("expect", values.json_any, "The value it must return, as JSON.", "probe.expect"),
     Setting("check", values.expression, "A Python expression about what it returned: 'value[\"total\"] > 3'.",
             "probe.check"),
-    Setting("script", values.script, "A probe.py of yours: send(app), and judge(value, result) if you like; see docs.",
+    Setting("script", values.script, "A probe.py of yours: send(app), and judge(value, result) if you like: docs/probe.md.",
             "probe.script"),
     Setting("count", values.integer, "How many to send. Default: enough to prove every pool slot, at least 20.",
             "probe.count"),

@@ -242,6 +242,7 @@ def _disapproved(seen: Observation, standard: Standard) -> Seen | None:
         return None
     exception, template = _most_frequent(Counter(_disapproval(message, standard) for message in wrong))
     why = f"raised {exception}" if exception else "was not satisfied"
+    why += f": {template}" if template not in (None, standard.judge) and not exception else ""
     rule = f"{len(wrong)} of {len(seen.messages)} tasks returned a value with which `{standard.judge}` {why}"
     return _seen(Kind.WRONG_RESULT, rule, exception, template)
 
