@@ -241,7 +241,8 @@ class Failure:
     """Why a trial ended before its probes could: at which stage, in one sentence, with the last log lines.
 
     `missing` names what was not there, as (kind, name): ("module", "requests"), ("variable", "SECRET_KEY"),
-    ("host", "db"), ("package", "mysqlclient"). `lines` are raw and private: redact before printing.
+    ("host", "db"), ("package", "mysqlclient"). `lines` are raw and private: redact before printing. `timed_out`:
+    nothing went wrong, but nothing came in time either, which a slow moment of this machine makes too.
     """
 
     stage: Stage
@@ -249,6 +250,7 @@ class Failure:
     exception: str | None = None
     missing: tuple[tuple[str, str], ...] = ()
     lines: tuple[str, ...] = ()
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ learnt deadline counts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from bisect_celery.model import Observation
@@ -24,22 +25,25 @@ QUICK_FACTOR, QUICK_FLOOR = 3.0, 2.0
 @dataclass(frozen=True)
 class Deadlines:
     """`boot`: until the worker's consumer stands; `quiet`: without any progress; `quick`: the same, for a trial
-    that looks like the bad end (None: nothing is known of it yet); `total`: the whole watch after boot."""
+    that looks like the bad end (None: nothing is known of it yet); `total`: the whole watch after boot. None of them
+    ever passes `ceiling`, the user's."""
 
     boot: float
     quiet: float
     total: float
     quick: float | None = None
+    ceiling: float = math.inf
 
     def doubled(self) -> Deadlines:
         """For the stuck trial that becomes git's final bad: alone, at twice the deadline, nothing early."""
-        return replace(self, boot=2 * self.boot, quiet=2 * self.quiet, total=2 * self.total, quick=None)
+        boot, quiet, total = (min(self.ceiling, 2 * seconds) for seconds in (self.boot, self.quiet, self.total))
+        return replace(self, boot=boot, quiet=quiet, total=total, quick=None)
 
 
 def before(ceiling: float) -> Deadlines:
     """For the first trial of all, when nothing is known but the user's ceiling: a higher one lifts the others."""
     boot, quiet = max(FIRST_BOOT, ceiling / 2), max(FIRST_QUIET, ceiling / 4)
-    return Deadlines(min(boot, ceiling), min(quiet, ceiling), ceiling)
+    return Deadlines(min(boot, ceiling), min(quiet, ceiling), ceiling, ceiling=ceiling)
 
 
 def learnt(good: tuple[Observation, ...], ceiling: float) -> Deadlines:
@@ -51,6 +55,7 @@ def learnt(good: tuple[Observation, ...], ceiling: float) -> Deadlines:
         boot=min(ceiling, max(BOOT_FLOOR, BOOT_FACTOR * boot)),
         quiet=min(ceiling, max(QUIET_FLOOR, QUIET_FACTOR * quiet)),
         total=min(ceiling, max(4 * QUIET_FLOOR, QUIET_FACTOR * watched)),
+        ceiling=ceiling,
     )
 
 

@@ -17,7 +17,7 @@ from bisect_celery.flow.events import Doing, Listener, Note, Tried
 from bisect_celery.flow.gauge import Gauge
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
-from bisect_celery.model import Judged, Judgement, Kind, Match, Observation, Stage, Tree, Trial, Verdict
+from bisect_celery.model import Judged, Judgement, Kind, Match, Observation, Tree, Trial, Verdict
 from bisect_celery.store.database import Store
 
 REUSED = frozenset({"search", "narrow"})
@@ -232,5 +232,4 @@ class Trials:
 
 def boot_timed_out(seen: Observation) -> bool:
     """Whether a worker was merely not ready in time: silence, which a slow moment of this machine makes too."""
-    failure = seen.failure
-    return failure is not None and failure.stage is Stage.BOOT and failure.exception is None and not failure.missing
+    return seen.failure is not None and seen.failure.timed_out

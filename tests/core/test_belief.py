@@ -245,7 +245,9 @@ def test_what_it_is_sure_of_is_true_about_as_often_as_it_says(bad: float, good: 
     right, histories = 0, 30
     for _ in range(histories):
         culprit = rng.randrange(32)
-        belief = Belief(names, parents, good="good").tell_bad(True).tell_good(False)
+        belief = Belief(names, parents, good="good")
+        while belief.starts[0] == 0:
+            belief = belief.tell_bad(rng.random() < bad).tell_good(rng.random() < good)
         while belief.settled() is UNDECIDED and belief.starts[1] < 500:
             (asked,) = belief.ask()
             at = -1 if asked == "good" else int(asked[1:])

@@ -77,6 +77,14 @@ def test_a_good_end_without_numbers_leaves_the_floors() -> None:
         assert deadline.quickened(learnt, good).quick == deadline.QUICK_FLOOR
 
 
+@given(GOOD, CEILINGS)
+def test_twice_the_deadline_never_passes_the_ceiling(good: tuple[Observation, ...], ceiling: float) -> None:
+    for learnt in (deadline.before(ceiling), deadline.learnt(good, ceiling)):
+        doubled = learnt.doubled().doubled()
+        assert max(doubled.boot, doubled.quiet, doubled.total) <= ceiling
+        assert doubled.boot == min(ceiling, 4 * learnt.boot)
+
+
 @given(st.builds(Deadlines, CEILINGS, CEILINGS, CEILINGS, st.none() | CEILINGS))
 def test_twice_the_deadline_believes_no_early_sign(deadlines: Deadlines) -> None:
     doubled = deadlines.doubled()

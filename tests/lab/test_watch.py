@@ -616,6 +616,7 @@ def test_a_worker_that_ends_at_boot_without_a_word(tried: Tried) -> None:
     assert tried.kind is Kind.BOOT_FAILED
     assert tried.observation.failure is not None
     assert tried.observation.failure.reason == "the worker ended with status 7 before it was ready"
+    assert not tried.observation.failure.timed_out  # it is a fact of this revision, not of a slow moment
 
 
 @of(Scenario(shop("os._exit(7)", PLAIN)))
@@ -643,6 +644,7 @@ def test_a_worker_that_never_comes_up(tried: Tried) -> None:
     assert tried.kind is Kind.BOOT_FAILED, tried.seen
     assert tried.observation.failure is not None
     assert tried.observation.failure.reason == "no consumer stood on a queue within 20 s"
+    assert tried.observation.failure.timed_out
 
 
 # --- never ours --------------------------------------------------------------------------------------
