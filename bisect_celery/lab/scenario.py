@@ -89,7 +89,7 @@ class Play:
             case Act.SEND:
                 return self._hands.send(step.count)
             case Act.WAIT:
-                return self._quiet(step.seconds) if step.what == QUIET else self._hands.until(self._reached(step))
+                return self._quiet(step.seconds) if step.what == QUIET else self._wait(number, step)
             case Act.EXPECT:
                 return self._expect(number, step)
             case Act.RESTART_BROKER:
@@ -100,6 +100,15 @@ class Play:
                 return self._restart_worker(step)
 
     # --- looking ------------------------------------------------------------------------------------------
+
+    def _wait(self, number: int, step: Step) -> str | None:
+        """Where all that was sent has succeeded and more was waited for, that is what failed: not a silence, which the
+        judge would hold against the worker, nor success, whose proof was never made."""
+        ended = self._hands.until(self._reached(step))
+        if ended in ("quiet", "total") and step.count and self._ledger.all_succeeded():
+            seen = f"{self._ledger.reached(step.what)} were"
+            self._ledger.unmet = f"waits until {step.count} are {step.what} in step {number}: {seen}"
+        return ended
 
     def _reached(self, step: Step) -> Callable[[], bool]:
         if not step.count and step.what == "finished":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,12 +10,13 @@ import pytest
 from small_shop import SILENT, Bench
 
 from bisect_celery import proc
+from bisect_celery.core import judge
 from bisect_celery.core.judge import Seen
 from bisect_celery.core.ledger import Ledger
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.relay import Relay
 from bisect_celery.lab.scenario import Play
-from bisect_celery.model import Act, Kind, Observation, Step, Symptom
+from bisect_celery.model import Act, Kind, Observation, QueueCount, Step, Symptom
 
 HEAD = """
 import os, time
@@ -141,6 +143,9 @@ class NeverQuiet:
     def late(self) -> bool:
         return self.time > 10.0 + self.lent
 
+    def until(self, done: Callable[[], bool]) -> str | None:
+        return None if done() else "quiet"
+
     def idle(self, seconds: float) -> None:
         self.time += seconds
         self.ledger.progress(self.time)
@@ -151,3 +156,15 @@ def test_waiting_for_quiet_has_an_end() -> None:
     hands = cast(Any, NeverQuiet(ledger))
     assert Play((Step(Act.WAIT, "quiet", seconds=3.0),), hands, ledger, cast(Any, None), None).run() == "total"
     assert 13.0 < hands.time < 13.5
+
+
+def test_waiting_for_more_than_there_is_proves_nothing_free() -> None:
+    ledger = Ledger()
+    for wave in (1, 2):
+        ledger.sent(1.0, f"m{wave}", wave)
+        ledger.finished(2.0, f"m{wave}", "SUCCESS", "event")
+    ledger.counted(3.0, (QueueCount("celery", 0, 0),))
+    hands = cast(Any, NeverQuiet(ledger))
+    assert Play((Step(Act.WAIT, "started", count=3),), hands, ledger, cast(Any, None), None).run() == "quiet"
+    judged = judge.symptom(ledger.observation(4.0, held=0, ended="quiet"))
+    assert judged.symptom == Symptom(Kind.WRONG_RESULT, None, "the scenario waits until 3 are started in step 1")
