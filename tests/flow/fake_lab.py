@@ -29,11 +29,11 @@ Read = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Ways:
-    """How a tree behaves: `fails` of its starts show the failure, the rest `otherwise` ("completed", or another)."""
+    """How a tree behaves: `fails` of its starts show the failure `how`, the rest `otherwise` (names of `SHOWN`)."""
 
     fails: float
     otherwise: str = "completed"
-    name: str = "KeyError"
+    how: str = "failing"
 
 
 @dataclass
@@ -65,7 +65,7 @@ class FakeLab:
         failed = int.from_bytes(lot[:7]) < ways.fails * 2**56
         self.made.append((order.tree.label, failed))
         tasks = order.plan.probe.count or TASKS
-        seen = failing(ways.name, tasks) if failed else OTHERWISE[ways.otherwise](tasks)
+        seen = SHOWN[ways.how if failed else ways.otherwise](tasks)
         return Made(seen, 1.0, Path("nowhere"))
 
     def _of(self, tree: str) -> Ways:
@@ -89,19 +89,37 @@ def unbootable(tasks: int) -> Observation:
     return Observation(1.0, Failure(Stage.BOOT, reason, "ImportError"), WORKER, ended="failure")
 
 
-OTHERWISE: dict[str, Callable[[int], Observation]] = {
+def hanging(tasks: int) -> Observation:
+    return observation(tuple(message(n, 1, None) for n in range(tasks)), held=1, ended="quiet")
+
+
+SHOWN: dict[str, Callable[[int], Observation]] = {
     "completed": completed,
+    "failing": lambda tasks: failing("KeyError", tasks),
+    "hanging": hanging,
     "failing differently": lambda tasks: failing("ZeroDivisionError", tasks),
     "unbootable": unbootable,
 }
 
 
-def message(number: int, wave: int, state: str, name: str | None = None) -> Message:
-    sources = ("event", "result")
+def message(number: int, wave: int, state: str | None, name: str | None = None) -> Message:
+    """One that was begun, and ended if it has a state."""
     return Message(
-        f"w{wave}m{number}", wave, 0.5, 0.6, 0.6, 0.7, 0.7, 1, 0, state, state, "1" if name is None else None, name,
-        f"{name}('x')" if name else None, "p1", sources,
-    )  # fmt: skip
+        id=f"w{wave}m{number}",
+        wave=wave,
+        sent=0.5,
+        received=0.6,
+        started=0.6,
+        finished=0.7 if state else None,
+        starts=1,
+        state=state,
+        stored=state,
+        value="1" if state == "SUCCESS" else None,
+        exception=name,
+        detail=f"{name}('x')" if name else None,
+        process="p1",
+        sources=("event", "result") if state else (),
+    )
 
 
 def observation(messages: tuple[Message, ...], held: int, ended: str) -> Observation:

@@ -185,7 +185,7 @@ def test_an_app_that_insists_on_its_own_broker_is_stopped_before_it_publishes(be
 def test_a_bad_end_that_passes_says_what_may_differ_in_production(bench_at: Made, failing: Incident) -> None:
     ended = bench_at(failing.folder).run("run", failing.good, failing.shas[2], *failing.words, "--fails", "9/10")
     refused(ended, ENDS, "BAD completes 12 of 12 here, in 2 starts", "above 78 % per start")
-    assert "What differs in production is not in this run." in ended.err
+    assert "What differs in production is not in this run." in ended.text
     flags = ("--broker", "--worker", "--env", "--env-file", "--task", "--args", "--prepare", "--count")
     assert [flag for flag in flags if flag not in ended.err] == []
     for subject in ("version", "start line", "variables", "message", "data", "State"):
