@@ -39,6 +39,7 @@ from bisect_celery.model import (
     Revision,
     Session,
     Skipped,
+    Tally,
 )
 from bisect_celery.report.build import build
 from bisect_celery.report.render import write
@@ -297,6 +298,10 @@ class Investigation:
         """
         if trials.terms.standard.judges:
             found = self._room.session.culprit
+            if found is not None and not any(_denied(row) for row in found.confirmation):
+                told = "Not every start of its confirmation could be told: they differ too much here."
+                self._end(Outcome.COMMIT_ONLY, f"{headline(found)} {told}")
+                return
             left = (found.revision,) if found is not None else self._suspects()
             self._end(
                 Outcome.CANDIDATES, f"{why} Measures that contradict each other name nobody.", candidates=left,
@@ -481,6 +486,11 @@ def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:
     worker = good.trial.observation.worker
     said = (("the project's celery", worker.celery), ("the project's python", worker.python))
     return tuple((name, version) for name, version in said if version)
+
+
+def _denied(row: Tally) -> bool:
+    """Whether a start showed the opposite of what is claimed, and not merely nothing."""
+    return row.tried - row.other > row.failed if row.should_fail else row.failed > 0
 
 
 def _ends_module(module: str, task: str) -> bool:
