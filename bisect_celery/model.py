@@ -370,9 +370,9 @@ class Observation:
     `faults` are what the scenario did to it; `unmet` says which step's expectation did not hold.
     `counted_at`: when the broker was asked for `queues`. `heard`: which witnesses are known to work here, because the
     worker was heard through them after it was ready ("event", "log"). `refused` counts messages that the worker's main
-    process says it threw away unread, `refusal` why (`Type: words`). `scheduled`: tasks of others that the worker says it
-    keeps for a later time (None: it was not asked, or gave no answer). `children_gone` counts pool processes that the
-    worker named when it was asked, and when it was asked again no more.
+    process says it threw away unread, `refusal` why (`Type: words`). `scheduled`: tasks of others that the worker says
+    it keeps for a later time (None: it was not asked, or gave no answer). `children_gone` counts pool processes that
+    the worker named when it was asked, and when it was asked again no more.
     """
 
     until: float

@@ -17,7 +17,12 @@ from bisect_celery.report import words
 STYLES = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.SKIP: "yellow"}
 SYMPTOM_WIDTH = 22
 LABEL_WIDTH = 30  # `423db4284d with atoms 1-4 only`
-PHASES = {"search": "git bisect", "weigh": "weighing commits", "narrow": "narrowing the commit", "confirm": "confirming"}
+PHASES = {
+    "search": "git bisect",
+    "weigh": "weighing commits",
+    "narrow": "narrowing the commit",
+    "confirm": "confirming",
+}
 
 
 class Terminal:

@@ -95,11 +95,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
     flags: dict[str, object] = {key.replace("-", "_"): value for key, value in text.items() if key != "first-parent"}
     by_flags = loaded(project, {**flags, "first_parent": True}, environment={"HERE": "there"})
     plain = ("count", "effect", "budget", "ceiling", "confidence", "first-parent")
-    toml = "\n".join(
-        f"{key} = {value if key in plain else repr(value)}"
-        for key, value in text.items()
-        if key != "env"
-    )
+    toml = "\n".join(f"{key} = {value if key in plain else repr(value)}" for key, value in text.items() if key != "env")
     by_toml = loaded(project, toml=f"{toml}\n[env]\nA = 1\n", environment={"HERE": "there"})
     assert by_environment.settings == by_flags.settings == by_toml.settings
     variables = [{one.name: one.value for one in found.variables} for found in (by_environment, by_flags, by_toml)]
