@@ -82,7 +82,8 @@ def real(incident: Incident, folder: Path, number: int) -> dict[str, Any]:
         "TMPDIR": str(home / "tmp"),
     }
     words = [sys.executable, "-m", "bisect_celery", "run", incident.good, incident.bad, *incident.words, "--json"]
-    done = subprocess.run(words, cwd=incident.folder, env=environment, capture_output=True, text=True, timeout=3600)
+    words += ["--budget", "120"]  # on a busy machine too, the question is whether it is found
+    done = subprocess.run(words, cwd=incident.folder, env=environment, capture_output=True, text=True, timeout=7500)
     (folder / f"run{number}.log").write_text(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
