@@ -80,7 +80,14 @@ class Weigh:
             if not asked:
                 return self._undecided(apart or self.likely())
             self._listener(Remaining("weigh", len(self.likely()), 0, None))
-            self._trials.settled(as_tree(self._suspects[asked[0]]), "search")
+            chosen = self._suspects[asked[0]]
+            if self._doubts_good() and self._of(self._good.short).tried < self._of(chosen.short).tried:
+                chosen = self._good
+            self._trials.settled(as_tree(chosen), "search")
+
+    def _doubts_good(self) -> bool:
+        """Whether "no culprit" is one of the two likeliest: only GOOD parts it from the oldest suspect."""
+        return None in [sha for sha, _ in self._belief.ranking()[:2]] and self.none() > 1 - self._request.confidence
 
     def _fails(self, base: Revision) -> bool:
         """Whether the merge base shows the failure, asked as often as it takes to be sure."""

@@ -211,6 +211,17 @@ def test_what_fails_at_both_ends_names_nobody(machine: Machine) -> None:
         assert "Nobody can be named" in session.headline
 
 
+def test_no_culprit_is_an_answer(machine: Machine) -> None:
+    """GOOD passes by luck as often as BAD needed to fail; it is started again, for nothing else parts the two beliefs."""
+    session = machine.run(lambda read: Ways(0.5), 3008)
+    assert session.outcome is Outcome.NO_CULPRIT, session.headline
+    assert session.culprit is None
+    assert OF_OUTCOME[session.outcome] == 4
+    assert Verdict.BAD in verdicts(
+        [one for one in session.judged if one.trial.tree.label == machine.incident.good[:10]]
+    )
+
+
 # --- nobody can be named -----------------------------------------------------------------------------------
 
 
