@@ -212,7 +212,7 @@ def test_what_fails_at_both_ends_names_nobody(machine: Machine) -> None:
 
 
 def test_no_culprit_is_an_answer(machine: Machine) -> None:
-    """GOOD passes by luck as often as BAD needed to fail; it is started again, for nothing else parts the two beliefs."""
+    """GOOD passes by luck as often as BAD needed to fail, so it is started again: nothing else parts the beliefs."""
     session = machine.run(lambda read: Ways(0.5), 3008)
     assert session.outcome is Outcome.NO_CULPRIT, session.headline
     assert session.culprit is None
