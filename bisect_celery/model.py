@@ -786,7 +786,8 @@ class Place(Protocol):
     """A tree laid out in a slot, with a fresh namespace, a fresh folder and its dependencies: room for one trial.
 
     `checkout`, `work_dir` (HOME, TMPDIR, databases) and `guest` (our guest files) are paths as programs see
-    them; `broker_url` is how programs reach the broker, `harness_url` how we do.
+    them; `broker_url` is how programs reach the broker, `harness_url` how we do. `idle` is the share of one core up to
+    which a worker that does nothing may seem to work, by `worked`.
     """
 
     checkout: str
@@ -795,6 +796,7 @@ class Place(Protocol):
     broker_url: str
     harness_url: str
     vhost: str
+    idle: float
 
     def start(self, program: Program) -> Running:
         """Start a program; its stop is registered with the place."""
@@ -843,6 +845,11 @@ class Place(Protocol):
         """The peak of resident memory, in KiB, of each pool process of the worker that is alive, by its number; of the
         worker itself where it has none. Empty when nobody can look, or, while the trial runs (not `at_end`), when
         looking would take too long."""
+        ...
+
+    def worked(self, worker: Running) -> float | None:
+        """The seconds of CPU that the worker's pool processes have used so far (the whole worker's, where it has none
+        or they cannot be told apart): who computes is not stuck. None when nobody can look."""
         ...
 
     def dump(self, worker: Running) -> tuple[Dump, ...]:

@@ -43,6 +43,8 @@ LOG_LAG = 5.0
 # The sender looks how a web process would send while the worker boots; that it is not done by now is rare.
 WEB_LAG = 5.0
 MEMORY_EVERY = 0.3
+# Who has been silent for so long is looked at whether it computes.
+WORK_AFTER, WORK_EVERY = 0.5, 0.5
 # What the broker takes to see that a connection is gone.
 GONE_DEADLINE = 10.0
 # What an older revision leaves unconsumed, for each of its pool's slots; and how its warm-up then ends.
@@ -98,6 +100,8 @@ class Watch:
         self._held_others = 0
         self._peaks: dict[int, int] = {}
         self._next_peaks = 0.0
+        self._used: tuple[float, float | None] = (0.0, None)
+        self._worked_at = self._compared_at = 0.0
         self._scheduled: int | None = None
         self._dumps: tuple[Dump, ...] = ()
         self._children: set[object] = set()
@@ -480,7 +484,9 @@ class Watch:
         return "failure"
 
     def _silent(self) -> bool:
-        quiet = self._ledger.quiet_for(self.now())
+        if self._compared_at < self._ledger.last_progress:
+            return False  # whether anybody computes is not known yet
+        quiet = min(self._ledger.quiet_for(self.now()), self.now() - self._worked_at)
         if quiet > self._deadlines.quiet:
             return True
         quick = self._deadlines.quick
@@ -591,6 +597,8 @@ class Watch:
             self._count()
         if self._signs.judging and self.now() >= self._next_peaks:
             self._look_at_memory(at_end=False)
+        if self._signs.judging and self._ledger.quiet_for(self.now()) > WORK_AFTER:
+            self._look_at_work()
 
     def _count(self, *, closely: bool = False) -> None:
         """`closely`: with the consumers of queues in which something waits."""
@@ -604,6 +612,18 @@ class Watch:
         if self._monitor is not None and self._ready_at is not None:
             self._monitor.listen()  # again, after the broker was away
         self._next_count = self.now() + COUNT_EVERY
+
+    def _look_at_work(self) -> None:
+        """Silence means nothing while somebody computes: a hang waits. One that computes for ever lasts to the end."""
+        at, before = self._used
+        if self._worker is None or self.now() < at + WORK_EVERY:
+            return
+        used = self._place.worked(self._worker)
+        if used is not None and before is not None and used - before > self._place.idle * (self.now() - at):
+            self._worked_at = self.now()
+        if used is None or before is not None:
+            self._compared_at = self.now()
+        self._used = (self.now(), used)
 
     def _look_at_memory(self, *, at_end: bool) -> None:
         """Only where somebody asked. Of a pool process that was replaced stays what was last seen."""

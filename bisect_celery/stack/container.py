@@ -312,6 +312,8 @@ class ContainerPlace:
     checkout = CHECKOUT
     work_dir = WORK
     guest = GUESTS
+    # The worker's main process is counted with its pool: heartbeats, and answering us.
+    idle = 0.1
 
     def __init__(
         self,
@@ -452,6 +454,14 @@ class ContainerPlace:
                 found = re.findall(r"^(\d+) (\d+)$", self._beside(worker.container, _PEAKS), re.MULTILINE)
                 return {int(pid): int(peak) for pid, peak in found}
         return {}
+
+    def worked(self, worker: Running) -> float | None:
+        """Of the whole container: to look at its processes one by one takes another container each time."""
+        if not isinstance(worker, ContainerRunning):
+            return None
+        with contextlib.suppress(InfraError):
+            return self._engine.cpu(worker.container)
+        return None
 
     def _beside(self, worker: str, script: str, *words: str) -> str:
         """What a shell script says that shares the worker's processes."""

@@ -6,6 +6,7 @@ It has no wall: code under test may reach whatever this machine reaches. That is
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -110,6 +111,9 @@ class ProcessStack:
 class ProcessPlace:
     """A `model.Place`: a checkout, a fresh work folder and a fresh namespace for one trial."""
 
+    # Pool processes that wait use nothing at all; one that computes beside thirty others still uses more than this.
+    idle = 0.02
+
     def __init__(
         self,
         folder: Path,
@@ -186,6 +190,12 @@ class ProcessPlace:
         own = _peak(worker.pid)
         return children or ({worker.pid: own} if own is not None else {})
 
+    def worked(self, worker: Running) -> float | None:
+        if not isinstance(worker, ProcessRunning) or not worker.alive():
+            return None
+        used = [seconds for pid in _children(worker.pid) if (seconds := _cpu(pid)) is not None]
+        return sum(used) if used else _cpu(worker.pid)
+
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         program = pyspy.binary()
         if program is None or not isinstance(worker, ProcessRunning) or not worker.alive():
@@ -254,6 +264,14 @@ def _peak(pid: int) -> int | None:
     with contextlib.suppress(OSError):
         found = re.search(r"^VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         return int(found[1]) if found else None
+    return None
+
+
+def _cpu(pid: int) -> float | None:
+    """Seconds in user and kernel mode, its ended children's included; None for a process that is gone."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     return None
 
 

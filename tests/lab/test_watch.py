@@ -372,6 +372,34 @@ def test_a_hang_that_looks_otherwise_is_given_all_its_time(tried: Tried) -> None
     assert tried.observation.until - tried.observation.last_progress >= 5
 
 
+COMPUTES = """
+@app.task
+def work(n):
+    end = time.process_time() + SECONDS
+    while time.process_time() < end:
+        n = n * 3 % 1009
+"""
+TWO = Probe("shop.work", "[3]", count=2)
+HASTY = Deadlines(boot=90, quiet=2, total=120, quick=1)
+
+
+@of(
+    Scenario(
+        shop(COMPUTES.replace("SECONDS", "3")),
+        probe=TWO, deadlines=HASTY, signature=Signature(Symptom(Kind.STUCK_IN_TASK)),
+    )
+)  # fmt: skip
+def test_who_computes_is_not_stuck_however_silent(tried: Tried) -> None:
+    assert tried.kind is Kind.COMPLETED, (tried.seen, tried.observation)
+    assert tried.observation.quiet > 2
+
+
+@of(Scenario(shop(COMPUTES.replace("SECONDS", "3600")), probe=TWO, deadlines=Deadlines(boot=90, quiet=2, total=9)))
+def test_who_computes_for_ever_is(tried: Tried) -> None:
+    assert tried.observation.ended == "total"
+    assert tried.seen.symptom == Symptom(Kind.STUCK_IN_TASK), tried.seen
+
+
 @of(Scenario(shop("app.conf.task_acks_late = True", PLAIN, HANG_AFTER), deadlines=SILENT))
 def test_a_hang_after_the_body_with_late_acknowledgement(tried: Tried) -> None:
     assert tried.kind is Kind.EXECUTED_NOT_ACKED, tried.seen
