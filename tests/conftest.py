@@ -83,6 +83,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv(name)
     # Short, since sockets live below it where a home is too deep for them.
     with tempfile.TemporaryDirectory(prefix="bct-") as temporary:
+        os.chmod(temporary, 0o755)  # some tests are another user's
         patch.setenv("TMPDIR", temporary)
         patch.setattr(tempfile, "tempdir", temporary)
         yield

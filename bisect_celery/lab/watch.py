@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import time
@@ -308,7 +309,7 @@ class Watch:
             return self._fails(self._boot_failure())
         if ended is None:
             self._until_answers()
-            self._ready_at = round(self.now(), 3)
+            self._ready_at = math.floor(self.now() * 1000) / 1000  # never after what is sent next
             self._answers, self._held = self._held is not None, None
             self._ledger.begin(self.now())
             self._signs.judging = True
