@@ -35,10 +35,10 @@ from bisect_celery.model import Environment, Observation, Request, Runner
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode
 
-AT_ONCE = 8
+AT_ONCE = 4
 # A good revision never waits for these. Where silence is the point the machine is busy all the same.
 PATIENT = Deadlines(boot=90, quiet=30, total=90)
-SILENT = Deadlines(boot=90, quiet=4, total=25)
+SILENT = Deadlines(boot=90, quiet=5, total=40)
 
 
 @dataclass(frozen=True)
