@@ -28,10 +28,11 @@ from bisect_celery.core import judge
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.judge import Seen, Standard
 from bisect_celery.flow.session import plan_of
+from bisect_celery.flow.trials import boot_timed_out
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.kept import kept
 from bisect_celery.lab.watch import Watch
-from bisect_celery.model import Environment, Observation, Request, Runner
+from bisect_celery.model import Environment, Kind, Observation, Request, Runner
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode
 
@@ -80,7 +81,7 @@ class Lab:
     def submit(self, incident: Incident, revision: str) -> Future[Tried]:
         """Try one revision: "good" or "bad". Its files are read here: Python 3.11 parses in one thread at a time."""
         layout, request = self._laid_out(incident, revision)
-        return self._pool.submit(self._try, incident, revision, layout, request)
+        return self._pool.submit(self._settled, incident, revision, layout, request)
 
     def _laid_out(self, incident: Incident, revision: str) -> tuple[Path, Request]:
         name = f"{incident.name}-{revision}"
@@ -93,8 +94,17 @@ class Lab:
         (settings / "bisect-celery.toml").write_text(loader.as_toml(incident.settings))
         return layout, self._request(settings, layout)
 
-    def _try(self, incident: Incident, revision: str, layout: Path, request: Request) -> Tried:
-        name = f"{incident.name}-{revision}"
+    def _settled(self, incident: Incident, revision: str, layout: Path, request: Request) -> Tried:
+        """As the tool does (`flow.trials.settled`): facts that say nothing are asked for once more."""
+        tried = self._try(layout.name, incident, revision, layout, request)
+        seen = judge.symptom(tried.observation, tried.declared).symptom.kind
+        if seen is not Kind.UNKNOWN and not boot_timed_out(tried.observation):
+            return tried
+        again = layout.with_name(f"{layout.name}-again")
+        loader.write_tree(incident.good if revision == "good" else incident.bad, again)
+        return self._try(again.name, incident, revision, again, request)
+
+    def _try(self, name: str, incident: Incident, revision: str, layout: Path, request: Request) -> Tried:
         artifacts = self._folder / "artifacts" / name
         environment = Environment(
             "this", f"{sys.prefix}/bin/python", f"{sys.prefix}/bin", (("celery", importlib.metadata.version("celery")),)
