@@ -47,19 +47,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_together(item)))
         for name, missing in NEEDS.items():
             # Where skipping is forbidden it runs, and fails for want of what is missing.
             if not NO_SKIPS and item.get_closest_marker(name) and (why := missing()):
                 item.add_marker(pytest.mark.skip(reason=why))
-
-
-def _together(item: pytest.Item) -> str:
-    """A file's tests share what they made, so they stay together, but for those that share nothing; those whose trials
-    run several at once stay together over all files, or there would be dozens of workers at a time."""
-    if item.get_closest_marker("alone"):
-        return item.nodeid
-    return "trials" if "tried" in getattr(item, "fixturenames", ()) else str(item.path)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

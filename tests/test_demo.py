@@ -68,7 +68,6 @@ def nothing_left(home: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.network
 @pytest.mark.timeout(DEADLINE)
 @pytest.mark.parametrize(
@@ -102,7 +101,6 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.network
 @pytest.mark.timeout(DEADLINE)
 def test_demo_from_a_clean_checkout_by_somebody_who_is_not_root(open_folder: Path) -> None:

@@ -60,7 +60,6 @@ def test_the_culprit_takes_an_unused_import_among_other_things(gazette: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.network
 @pytest.mark.docker
 @pytest.mark.timeout(DEADLINE)
