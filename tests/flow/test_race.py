@@ -14,11 +14,12 @@ from bench import Bench
 
 @pytest.mark.network
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_race_that_is_lost_half_the_time_ends_at_its_hunk(bench_at: Callable[[Path], Bench], tmp_path: Path) -> None:
     incident = racing_incident.racing(tmp_path / "shop", short=True)
     bench = bench_at(incident.folder)
     # What is known of it keeps the run short: nothing has to be found out about the ends first.
-    ended = bench.run("run", incident.good, incident.bad, *incident.words, "--fails", "1/2", "--json", deadline=540)
+    ended = bench.run("run", incident.good, incident.bad, *incident.words, "--fails", "1/2", "--json", deadline=1100)
     assert ended.code == 0, ended.text
     found = json.loads(ended.out)
     assert found["outcome"] == "confirmed"

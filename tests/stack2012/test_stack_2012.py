@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 HISTORY = Path(__file__).resolve().parent / "history"
 IMAGE = "bisect-celery/python2:local"
-DEADLINE = 900
+DEADLINE = 1500
 CULPRIT = 11
 CONFIG = """\
 python = "2.7"
