@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from bisect_celery.core import syntax
+
 _GUARD_FILLERS = (ast.Pass, ast.Assign, ast.AnnAssign, ast.Expr, ast.Raise)
 _IMPORT = re.compile(rb"[ \t\f]*(?:import[ \t]+(?P<names>\w[^#]*)|from[ \t]+(?P<module>[\w.]+)[ \t]+import\b)")
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -61,7 +63,7 @@ def outline(lines: Sequence[bytes]) -> tuple[Statement, ...] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = syntax.module(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return _statements(tree.body, lines)

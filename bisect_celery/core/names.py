@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from bisect_celery.core import syntax
+
 KNOWN = frozenset(dir(builtins)) | {
     "__annotations__", "__builtins__", "__class__", "__doc__", "__file__", "__loader__", "__module__", "__name__",
     "__package__", "__path__", "__qualname__", "__spec__", "WindowsError",
@@ -128,7 +130,7 @@ def _piece(content: bytes) -> _Piece | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(content)
+            tree = syntax.module(content)
             table = symtable.symtable(content, "<source>", "exec")  # type: ignore[arg-type]  # bytes work
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -6,10 +6,11 @@ to run must go here, and whatever names another failure must stay.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import json
 import re
+
+from bisect_celery.core import syntax
 
 LONGEST_TEMPLATE = 200
 LONGEST_REPR = 20_000
@@ -114,7 +115,7 @@ def _arguments(written: str) -> tuple[object, ...] | None:
     if not written:
         return ()
     try:
-        found = ast.literal_eval(f"({written},)")
+        found = syntax.literal(f"({written},)")
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     return found if isinstance(found, tuple) else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import json
 import re
 import string
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -233,3 +236,17 @@ def test_what_is_no_json_stays_as_it_is(text: str) -> None:
 def test_json_without_end_is_left_alone() -> None:
     text = "[" * 100_000
     assert canonical(text) == text
+
+
+def test_what_another_thread_does_to_the_parser_is_no_news_of_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 fails at times, "AST constructor recursion depth mismatch", when several threads parse at once."""
+    parse, calls = ast.parse, itertools.count()
+
+    def disturbed(*args: Any, **kwargs: Any) -> ast.AST:
+        if next(calls) % 3:
+            raise SystemError("AST constructor recursion depth mismatch (before=18, after=14)")
+        return parse(*args, **kwargs)
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    for _ in range(4):
+        assert told_exception("ValueError('no', 7)") == ("ValueError", "('no', 7)")
