@@ -1,6 +1,6 @@
 """What all tests share: a home of their own, and honest skipping.
 
-A test marked `docker`, `rabbitmq` or `network` is skipped where that is missing; with
+A test marked `docker`, `rabbitmq`, `redis`, `postgres`, `mariadb` or `network` is skipped where that is missing; with
 `BISECT_CELERY_NO_SKIPS=1` (the gate) it runs and fails instead.
 """
 
@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from bisect_celery.lab.cancel import Token
+from bisect_celery.stack.mariadb import find_mariadb
+from bisect_celery.stack.postgres import find_postgres
+from bisect_celery.stack.redis import find_redis
 
 NO_SKIPS = os.environ.get("BISECT_CELERY_NO_SKIPS") == "1"
 
@@ -39,7 +42,26 @@ def network_missing() -> str | None:
     return "BISECT_CELERY_OFFLINE is set" if os.environ.get("BISECT_CELERY_OFFLINE") else None
 
 
-NEEDS = {"docker": docker_missing, "rabbitmq": rabbitmq_missing, "network": network_missing}
+def redis_missing() -> str | None:
+    return None if find_redis() else "redis-server is not installed"
+
+
+def postgres_missing() -> str | None:
+    return None if find_postgres() else "PostgreSQL's server is not installed"
+
+
+def mariadb_missing() -> str | None:
+    return None if find_mariadb() else "MariaDB's server is not installed"
+
+
+NEEDS = {
+    "docker": docker_missing,
+    "rabbitmq": rabbitmq_missing,
+    "network": network_missing,
+    "redis": redis_missing,
+    "postgres": postgres_missing,
+    "mariadb": mariadb_missing,
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

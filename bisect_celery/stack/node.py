@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Protocol
@@ -132,6 +133,19 @@ def asked_version(node: BrokerNode) -> str:
         return management.version()
     finally:
         management.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that are free now, all different. Somebody else may take one before it is used."""
+    sockets = []
+    try:
+        for _ in range(count):
+            sockets.append(socket.socket())
+            sockets[-1].bind((LOOPBACK, 0))
+        return [bound.getsockname()[1] for bound in sockets]
+    finally:
+        for bound in sockets:
+            bound.close()
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:

@@ -24,6 +24,7 @@ from bisect_celery.stack.node import (
     BrokerNode,
     EmbeddedNode,
     asked_version,
+    free_ports,
     last_lines,
     remove_folder,
     write_private,
@@ -155,7 +156,7 @@ class RabbitNode:
     # --- coming up
 
     def _start(self, cancel: Cancel) -> None:
-        ports = _Ports(*_free_ports(4))
+        ports = _Ports(*free_ports(4))
         self._write_files(ports)
         env = self._variables = self._environment(ports)
         with self.log.open("wb") as log:
@@ -224,19 +225,6 @@ class RabbitNode:
         )
         environment["PATH"] += f":{self._installation.erlang}"
         return environment
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of the loopback that are free now, all different."""
-    sockets = []
-    try:
-        for _ in range(count):
-            sockets.append(socket.socket())
-            sockets[-1].bind((LOOPBACK, 0))
-        return [bound.getsockname()[1] for bound in sockets]
-    finally:
-        for bound in sockets:
-            bound.close()
 
 
 def _answers(port: int, greeting: bytes) -> bool:

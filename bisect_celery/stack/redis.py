@@ -1,0 +1,131 @@
+"""A private Redis for each trial, from the installed server: it starts in milliseconds, so none is ever shared.
+
+An own server, not a number in a shared one: keys of several databases, what is published (Celery's results are, and
+that knows no databases), scripts and settings are all a trial's own. It has a password, which its URL carries: others
+on this machine could leave pickles in a cache.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisect_celery import proc
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel
+from bisect_celery.stack.node import LOOPBACK, free_ports, last_lines, remove_folder, write_private
+from bisect_celery.stack.services import REDIS, Bindings, gone
+
+PROGRAMS = ("redis-server", "valkey-server")
+START_DEADLINE = 20.0
+ASK_DEADLINE = 10.0
+_ATTEMPTS = 3
+_VERSION = re.compile(r"\bv=(\d[\w.]*)")
+
+
+def find_redis() -> Path | None:
+    """The installed server, None where there is none."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return Path(found) if found else None
+
+
+@dataclass(frozen=True)
+class _Server:
+    process: proc.Process
+    folder: Path
+    bindings: Bindings
+
+
+class RedisService:
+    """A `services.Service`. What stays for the session is only where the server is, and its version."""
+
+    kind = REDIS
+
+    def __init__(self, folder: Path, program: Path) -> None:
+        """`folder` is its own, made if need be."""
+        self.version = ""
+        self._folder, self._program = folder.absolute(), program
+        self._servers: dict[str, _Server] = {}
+        self._lock = threading.Lock()
+
+    def start(self, cancel: Cancel) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        said = proc.run([str(self._program), "--version"], deadline=ASK_DEADLINE, cancel=cancel).text()
+        found = _VERSION.search(said)
+        self.version = found[1] if found else ""
+
+    def stop(self) -> None:
+        with self._lock:
+            names = list(self._servers)
+        for name in names:
+            self._remove(name)
+        remove_folder(self._folder)
+
+    def fresh(self, name: str, cancel: Cancel) -> Bindings:
+        self._remove(name)
+        for attempt in range(1, _ATTEMPTS + 1):
+            server = self._started(name)
+            with self._lock:
+                self._servers[name] = server
+            if _serves(server, cancel):
+                return server.bindings
+            log = last_lines(server.folder / "redis.log")
+            self._remove(name)
+            if attempt == _ATTEMPTS or "Address already in use" not in log:
+                break
+        raise InfraError(f"Redis did not start:\n{log}", "Leave out `--service redis`, or mend the installed server.")
+
+    def _started(self, name: str) -> _Server:
+        folder = self._folder / name
+        folder.mkdir(parents=True, mode=0o700)
+        bindings = Bindings(REDIS, LOOPBACK, free_ports(1)[0], "0", password=secrets.token_urlsafe(24))
+        settings = (
+            f"port {bindings.port}", f"bind {LOOPBACK}", f"requirepass {bindings.password}", f'dir "{folder}"',
+            'save ""', "appendonly no", "daemonize no",
+        )  # fmt: skip
+        write_private(folder / "redis.conf", "\n".join(settings) + "\n")
+        with (folder / "redis.log").open("wb") as log:
+            words = [str(self._program), str(folder / "redis.conf")]
+            process = proc.start(words, cwd=folder, stdout=log, stderr=log)
+        return _Server(process, folder, bindings)
+
+    def drop(self, name: str) -> None:
+        with self._lock:
+            server = self._servers.get(name)
+        if server is None:
+            return
+        log = None if server.process.alive() else last_lines(server.folder / "redis.log")
+        self._remove(name)
+        if log is not None:
+            raise gone(REDIS, log)
+
+    def _remove(self, name: str) -> None:
+        with self._lock:
+            server = self._servers.pop(name, None)
+        if server is not None:
+            server.process.stop()
+            remove_folder(server.folder)
+
+
+def _serves(server: _Server, cancel: Cancel) -> bool:
+    """Wait until it does, or cannot."""
+    cancel.wait(lambda: not server.process.alive() or _pongs(server.bindings), START_DEADLINE, poll=0.005)
+    return server.process.alive() and _pongs(server.bindings)
+
+
+def _pongs(bindings: Bindings) -> bool:
+    """Whether it lets us in and answers: somebody else's server on the port would not know the password."""
+    try:
+        with socket.create_connection((bindings.host, bindings.port), timeout=1) as connection:
+            connection.sendall(f"AUTH {bindings.password}\r\nPING\r\n".encode())
+            heard = b""
+            while heard.count(b"\n") < 2 and (some := connection.recv(256)):
+                heard += some
+            return heard == b"+OK\r\n+PONG\r\n"
+    except OSError:
+        return False

@@ -1,0 +1,142 @@
+"""Services beside the broker: databases and Redis, each started once a session, with a namespace of its own a trial.
+
+One protocol for all of them, whoever runs them: a program of ours on this machine (`stack.redis`, `stack.postgres`,
+`stack.mariadb`), or a container. They are private as the broker is: the loopback or the trials' network only, a
+password made for the session, data in a folder that goes with it, our label on every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel
+
+REDIS, POSTGRES, MARIADB = "redis", "postgres", "mariadb"
+DATABASES = (POSTGRES, MARIADB)
+KINDS = (REDIS, *DATABASES)
+NAMES = {REDIS: "Redis", POSTGRES: "PostgreSQL", MARIADB: "MariaDB"}
+SCHEMES = {REDIS: "redis", POSTGRES: "postgresql", MARIADB: "mysql"}
+# The one user of a session's databases; it owns them all, since a copied database belongs to whom the first one did.
+USER = "bisect_celery"
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """How programs of a trial reach what is theirs of a service. `name` is the database's. Never printed."""
+
+    kind: str
+    host: str
+    port: int
+    name: str
+    user: str = ""
+    password: str = ""
+
+    @property
+    def url(self) -> str:
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user or self.password else ""
+        return f"{SCHEMES[self.kind]}://{login}{self.host}:{self.port}/{self.name}"
+
+    def filled(self) -> dict[str, str]:
+        """By the names of the placeholders: `database_url`, `database_host` …, or `redis_url`, `redis_host` …"""
+        what = "redis" if self.kind == REDIS else "database"
+        parts = {"url": self.url, "host": self.host, "port": str(self.port), "name": self.name}
+        parts |= {"user": self.user, "password": self.password}
+        return {f"{what}_{part}": value for part, value in parts.items()}
+
+
+class Service(Protocol):
+    """Something that stays for the session, beside the broker. Safe to use from several threads once it is started."""
+
+    kind: str
+    version: str
+
+    def start(self, cancel: Cancel) -> None:
+        """Come up and be healthy. Raises InfraError with the last log lines, and then nothing of it is left."""
+        ...
+
+    def stop(self) -> None:
+        """End every process of it and remove its data. Idempotent, from any thread."""
+        ...
+
+    def fresh(self, name: str, cancel: Cancel) -> Bindings:
+        """An empty namespace for the trial `name`. Raises InfraError."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Remove that namespace, whoever is still connected. Raises InfraError when the service has gone meanwhile:
+        then what the trial showed is no evidence."""
+        ...
+
+
+class Database(Service, Protocol):
+    """A service whose namespaces can be kept and copied: what took long to fill is filled once."""
+
+    def keep(self, name: str, key: str) -> None:
+        """Keep what the trial's database holds now under `key`; nobody is connected to it. Raises InfraError."""
+        ...
+
+    def copy(self, name: str, key: str) -> bool:
+        """Put a copy of what was kept under `key` in place of the trial's database; False when nothing was."""
+        ...
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A trial's namespaces on all services of its session: what is bound, and how to give them back."""
+
+    services: Sequence[Service]
+    bindings: Sequence[Bindings]
+    name: str
+
+    @classmethod
+    def of(cls, services: Sequence[Service], name: str, cancel: Cancel) -> Taken:
+        """Raises InfraError, and then none of them is taken."""
+        made = cls(services, bindings := [], name)
+        try:
+            for service in services:
+                bindings.append(service.fresh(name, cancel))
+        except BaseException:
+            made.drop(quietly=True)
+            raise
+        return made
+
+    @property
+    def filled(self) -> Mapping[str, str]:
+        return {key: value for one in self.bindings for key, value in one.filled().items()}
+
+    def database(self) -> Database | None:
+        """The service that holds the trial's database, None where that is a file."""
+        return next((one for one in self.services if one.kind in DATABASES), None)  # type: ignore[return-value]
+
+    def drop(self, *, quietly: bool = False) -> None:
+        """Give all of them back, whatever fails first. Raises the first InfraError, unless `quietly`."""
+        failed: list[InfraError] = []
+        for service in self.services[: len(self.bindings) + 1]:
+            try:
+                service.drop(self.name)
+            except InfraError as error:
+                failed.append(error)
+        if failed and not quietly:
+            raise failed[0]
+
+
+Find = Callable[[str, Path], Service | None]
+
+
+def versions(services: Sequence[Service]) -> tuple[tuple[str, str], ...]:
+    return tuple((service.kind, service.version) for service in services)
+
+
+def database_name(trial: str) -> str:
+    """A trial's name as databases may be named without quotes."""
+    return "trial_" + "".join(letter if letter.isalnum() else "_" for letter in trial.lower())
+
+
+def gone(kind: str, log: str) -> InfraError:
+    told = f":\n{log}" if log else "."
+    return InfraError(f"The {NAMES[kind]} of this session is gone{told}", "`bisect-celery resume` starts a new one.")

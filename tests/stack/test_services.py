@@ -1,0 +1,234 @@
+"""Databases and Redis beside the broker: private, a trial's own, copied where that was kept, and gone afterwards.
+
+Looked at with the programs that come with each server, as anybody would.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from bisect_celery import proc
+from bisect_celery.errors import InfraError
+from bisect_celery.lab.cancel import Token
+from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.postgres import PostgresService, find_postgres
+from bisect_celery.stack.redis import RedisService, find_redis
+from bisect_celery.stack.services import Bindings, Database, Service, Taken
+
+DATABASES = [pytest.param("postgres", marks=pytest.mark.postgres), pytest.param("mariadb", marks=pytest.mark.mariadb)]
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresService]:
+    installed = find_postgres()
+    assert installed is not None
+    yield from up(PostgresService(tmp_path_factory.mktemp("p") / "postgres", installed))
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDBService]:
+    installed = find_mariadb()
+    assert installed is not None
+    yield from up(MariaDBService(tmp_path_factory.mktemp("m") / "mariadb", installed))
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisService]:
+    installed = find_redis()
+    assert installed is not None
+    yield from up(RedisService(tmp_path_factory.mktemp("r") / "redis", installed))
+
+
+S = TypeVar("S", bound=Service)
+
+
+def up(service: S) -> Iterator[S]:
+    service.start(Token())
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+def asked(bindings: Bindings, statement: str, *, password: str | None = None) -> str:
+    """What the server's own client says; its complaint where it is refused."""
+    secret = bindings.password if password is None else password
+    at = {"host": bindings.host, "port": str(bindings.port)}
+    if bindings.kind == "postgres":
+        words = ["psql", "-XAtq", "-h", at["host"], "-p", at["port"], "-U", bindings.user, "-d", bindings.name]
+        words, env = [*words, "-c", statement], {"PGPASSWORD": secret}
+    elif bindings.kind == "mariadb":
+        words = ["mariadb", "--no-defaults", "--skip-ssl", "-BN", "-h", at["host"], "-P", at["port"]]
+        words, env = [*words, "-u", bindings.user, bindings.name, "-e", statement], {"MYSQL_PWD": secret}
+    else:
+        words = ["redis-cli", "-h", at["host"], "-p", at["port"], "-n", bindings.name, *statement.split()]
+        env = {"REDISCLI_AUTH": secret}
+    done = subprocess.run(
+        words, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, timeout=30, check=False
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+# --- Redis -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.redis
+def test_every_trial_has_a_redis_of_its_own(redis: RedisService) -> None:
+    one, other = redis.fresh("one", Token()), redis.fresh("two", Token())
+    try:
+        assert asked(one, "SET who me") == "OK"
+        assert asked(one, "GET who") == "me"
+        assert asked(other, "GET who") == ""
+        assert one.url == f"redis://:{one.password}@127.0.0.1:{one.port}/0"
+        assert "NOAUTH" in asked(one, "PING", password="")
+        assert redis.version[0].isdigit()
+    finally:
+        redis.drop("one")
+        redis.drop("two")
+    assert "refused" in asked(one, "PING")
+    again = redis.fresh("one", Token())
+    assert asked(again, "DBSIZE") == "0"
+    redis.drop("one")
+
+
+@pytest.mark.redis
+def test_a_redis_that_died_meanwhile_is_no_evidence(redis: RedisService) -> None:
+    bindings = redis.fresh("dying", Token())
+    pid = int(asked(bindings, "INFO server").partition("process_id:")[2].split()[0])
+    os.kill(pid, signal.SIGKILL)
+    assert Token().wait(lambda: not alive(pid), 10)
+    with pytest.raises(InfraError, match="Redis of this session is gone"):
+        redis.drop("dying")
+
+
+def alive(pid: int) -> bool:
+    """Whether it still runs; one that nobody has asked for its end stays as a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --- databases ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", DATABASES, indirect=True)
+def test_every_trial_has_a_database_of_its_own(database: Database) -> None:
+    one, other = database.fresh("0001-abc", Token()), database.fresh("0002-abc", Token())
+    try:
+        assert asked(one, "CREATE TABLE who (name varchar(9)); INSERT INTO who VALUES ('me')") == ""
+        assert asked(one, "SELECT name FROM who") == "me"
+        assert "who" in asked(other, "SELECT name FROM who")
+        assert "me" not in asked(other, "SELECT name FROM who").split()
+        refusal = asked(one, "SELECT 1", password="wrong")
+        assert "authentication failed" in refusal or "Access denied" in refusal
+        assert one.user in one.url
+        assert one.url.endswith(f"127.0.0.1:{one.port}/{one.name}")
+    finally:
+        database.drop("0001-abc")
+        database.drop("0002-abc")
+    again = database.fresh("0001-abc", Token())
+    assert "who" in asked(again, "SELECT name FROM who")
+    database.drop("0001-abc")
+
+
+@pytest.mark.parametrize("database", DATABASES, indirect=True)
+def test_what_was_kept_is_copied_and_no_copy_knows_of_another(database: Database) -> None:
+    first = database.fresh("first", Token())
+    asked(first, "CREATE TABLE migrated (id integer primary key); INSERT INTO migrated VALUES (1)")
+    database.keep("first", "key")
+    asked(first, "INSERT INTO migrated VALUES (2)")
+    database.drop("first")
+    for name in ("second", "third"):
+        bindings = database.fresh(name, Token())
+        assert not database.copy(name, "another key")
+        assert database.copy(name, "key")
+        assert asked(bindings, "SELECT count(*) FROM migrated") == "1"
+        assert asked(bindings, "INSERT INTO migrated VALUES (2)") == ""
+        database.drop(name)
+
+
+@pytest.mark.parametrize("database", DATABASES, indirect=True)
+def test_whoever_is_still_connected_does_not_keep_a_database(database: Database) -> None:
+    bindings = database.fresh("busy", Token())
+    sleep = "SELECT pg_sleep(60)" if bindings.kind == "postgres" else "SELECT sleep(60)"
+    with proc_client(bindings, sleep) as process:
+        running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(60)' AND query NOT LIKE '%count%'"
+        if bindings.kind == "mariadb":
+            running = "SELECT count(*) FROM information_schema.processlist WHERE info = 'SELECT sleep(60)'"
+        assert Token().wait(lambda: asked(bindings, running) == "1", 20, poll=0.1)
+        database.drop("busy")
+        assert process.wait(20) != 0
+    assert asked(database.fresh("busy", Token()), "SELECT 1") == "1"
+    database.drop("busy")
+
+
+def proc_client(bindings: Bindings, statement: str) -> subprocess.Popen[bytes]:
+    words = ["psql", "-XAtq", bindings.url, "-c", statement]
+    if bindings.kind == "mariadb":
+        words = ["mariadb", "--no-defaults", "--skip-ssl", "-h", bindings.host, "-P", str(bindings.port)]
+        words += ["-u", bindings.user, f"-p{bindings.password}", bindings.name, "-e", statement]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def made(kind: str, folder: Path) -> Service:
+    if kind == "postgres":
+        postgres_here = find_postgres()
+        assert postgres_here is not None
+        return PostgresService(folder, postgres_here)
+    mariadb_here = find_mariadb()
+    assert mariadb_here is not None
+    return MariaDBService(folder, mariadb_here)
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_a_stopped_server_leaves_no_process_and_no_file(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    service = made(kind, folder)
+    before = proc.descendants(os.getpid())
+    service.start(Token())
+    ours = set(proc.descendants(os.getpid())) - set(before)
+    assert ours
+    bindings = service.fresh("a", Token())
+    for pid in ours:
+        os.kill(pid, signal.SIGKILL)
+    assert Token().wait(lambda: not any(map(alive, ours)), 10)
+    with pytest.raises(InfraError, match="is gone"):
+        service.drop("a")
+    service.stop()
+    assert not folder.exists()
+    assert not any(map(alive, ours))
+    assert asked(bindings, "SELECT 1") != "1"
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_a_trial_takes_all_or_nothing(redis: RedisService, postgres: PostgresService) -> None:
+    taken = Taken.of((redis, postgres), "both", Token())
+    assert taken.filled["redis_port"] != taken.filled["database_port"]
+    assert taken.filled["database_url"].startswith("postgresql://bisect_celery:")
+    assert taken.database() is postgres
+    taken.drop()
+
+    class Broken(RedisService):
+        def fresh(self, name: str, cancel: object) -> Bindings:
+            raise InfraError("broken")
+
+    program = find_redis()
+    assert program is not None
+    with pytest.raises(InfraError, match="broken"):
+        Taken.of((redis, Broken(Path("/nowhere"), program)), "both", Token())
+    assert redis._servers == {}
