@@ -409,6 +409,7 @@ class Observation:
     refusal: str | None = None
     scheduled: int | None = None
     children_gone: int = 0
+    answered: bool | None = None
 
 
 class Kind(enum.StrEnum):
@@ -593,11 +594,33 @@ class StackFacts:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A revision that could not be judged, and why. `adjoins`: it stands next to the culprit in history."""
+    """A revision that could not be judged, and why.
+
+    `adjoins`: it stands right before the culprit in history, or before it with nothing but skipped ones between them.
+    `differently`: it ran, and showed another failure than the one that is looked for.
+    """
 
     revision: Revision
     reason: str
     adjoins: bool = False
+    differently: bool = False
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Right before the first commit that shows the failure, others fail differently: the failure could not be seen there.
+
+    `first` is that first commit; `different` are those before it that showed another failure, `unjudged` those that
+    showed nothing to go by: nothing that works stands between any of them and `first`. `any_names` is what
+    `--match any` would name by the trials that were made, one of several where branches meet; it is no more than a
+    guess where `any_doubts` are: commits that would have to be judged for it, or that fail and were mended later.
+    """
+
+    first: Revision
+    different: tuple[Revision, ...]
+    unjudged: tuple[Revision, ...] = ()
+    any_names: tuple[Revision, ...] = ()
+    any_doubts: tuple[Revision, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -609,6 +632,7 @@ class Session:
     do, first one first; `not_tested` what nobody should read into the result. `versions` are (name, version).
     `probabilities` are (sha, how likely it is the culprit) where trials contradicted one another, likeliest first; what
     is missing to 1 is that of the other commits, and of none. `earlier` are the seconds it took before it went on.
+    `masked`: what stands right before the first commit that shows the failure, where that is another failure.
     """
 
     id: str
@@ -637,6 +661,7 @@ class Session:
     task_candidates: tuple[str, ...] = ()
     probabilities: tuple[tuple[str, float], ...] = ()
     earlier: float = 0.0
+    masked: Masked | None = None
 
 
 # --- the edges ---------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bisect_celery.core.standard import Seen, Standard, counts, most_frequent, told
-from bisect_celery.core.texts import canonical, message_template
+from bisect_celery.core.standard import POOL_PROCESSES, Seen, Standard, counts, most_frequent, told
+from bisect_celery.core.texts import canonical, message_template, told_exception
 from bisect_celery.model import Failure, Kind, Message, Observation, Stage, Symptom
 
 
@@ -13,6 +13,22 @@ def not_redirected(seen: Observation, _: Standard) -> Seen | None:
     if seen.foreign_broker is None:
         return None
     return told(Kind.BROKER_NOT_REDIRECTED, f"the app talks to {seen.foreign_broker}, not to the broker of this trial")
+
+
+# Celery's own words, in every version since 3.1 (`celery.worker.loops`), for pool processes that had ended by the time
+# its main loop began.
+_NO_POOL = ("WorkerLostError", "Could not start worker processes")
+
+
+def no_pool(seen: Observation, _: Standard) -> Seen | None:
+    """Pool processes that end while they start. Those that do so later than Celery looks are made anew for ever
+    (`unfinished`): which of the two is seen is chance, and the failure is one."""
+    words = seen.exit_words if seen.worker_exit is not None else None
+    if seen.failure is not None and seen.failure.stage is Stage.BOOT:
+        words = seen.failure.reason
+    if _exception_of(words or "") != _NO_POOL:
+        return None
+    return told(Kind.WORKER_DIED, "the worker ended because its pool processes had", None, POOL_PROCESSES)
 
 
 def never_ran(seen: Observation, _: Standard) -> Seen | None:
@@ -40,6 +56,33 @@ def not_readable(seen: Observation, _: Standard) -> Seen | None:
 
 def _words_of(failure: Failure) -> str | None:
     return message_template(failure.reason, failure.exception)
+
+
+def not_booted(seen: Observation, _: Standard) -> Seen | None:
+    """It ended before anybody saw it at work: it answered no question, and took nothing that was sent. Whether its
+    consumer had stood for a moment before is chance, so it is the failure of one that never stood."""
+    if seen.worker_exit is None or seen.answered is not False or any(_taken(message) for message in seen.messages):
+        return None
+    exception, words = _exception_of(seen.exit_words or "")
+    reason = ": ".join(filter(None, (exception, words))) or ended_before_ready(seen.worker_exit)
+    return told(Kind.BOOT_FAILED, reason, exception, message_template(reason, exception))
+
+
+def ended_before_ready(status: int) -> str:
+    """Why a worker did not boot that ended without a word."""
+    return f"the worker ended with status {status} before it was ready"
+
+
+def _taken(message: Message) -> bool:
+    """Whether anybody saw that a worker took it."""
+    seen_at = (message.received, message.started, message.done, message.finished)
+    return message.state is not None or message.starts > 0 or any(at is not None for at in seen_at)
+
+
+def _exception_of(words: str) -> tuple[str | None, str | None]:
+    """(type, message) of a `repr`, of `Type: message`, or of a `Type` without one."""
+    exception, _, rest = words.partition(": ")
+    return (exception, rest) if exception.isidentifier() else told_exception(words)
 
 
 def died(seen: Observation, _: Standard) -> Seen | None:

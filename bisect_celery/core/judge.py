@@ -46,10 +46,12 @@ class Signature:
 
 _RULES: tuple[_Rule, ...] = (
     failures.not_redirected,
+    failures.no_pool,
     failures.never_ran,
     failures.not_sent,
     failures.not_readable,
     failures.forbidden_line,
+    failures.not_booted,
     failures.died,
     failures.unregistered,
     failures.failed,

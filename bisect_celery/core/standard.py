@@ -9,6 +9,8 @@ from typing import TypeVar
 from bisect_celery.model import Kind, Observation, Probe, Symptom
 
 T = TypeVar("T")
+# The template of `worker-died` where it is the pool's processes that die.
+POOL_PROCESSES = "pool processes"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect_celery.core.standard import Seen, Standard, counts, idle_messages, told
+from bisect_celery.core.standard import POOL_PROCESSES, Seen, Standard, counts, idle_messages, told
 from bisect_celery.model import Kind, Observation
 
 
@@ -37,7 +37,7 @@ def _left_behind(seen: Observation, standard: Standard) -> Seen | None:
         return left
     if seen.children_lost:
         rule = f"every task succeeded, and {seen.children_lost} pool processes died"
-        return told(Kind.WORKER_DIED, rule, None, "pool processes")
+        return told(Kind.WORKER_DIED, rule, None, POOL_PROCESSES)
     return None
 
 

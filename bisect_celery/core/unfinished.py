@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bisect_celery.core.standard import Seen, Standard, counts, most_frequent, told
+from bisect_celery.core.standard import POOL_PROCESSES, Seen, Standard, counts, most_frequent, told
 from bisect_celery.core.texts import message_template
 from bisect_celery.model import Kind, Message, Observation
 
@@ -95,7 +95,7 @@ def _none_begun(seen: Observation, ready: int, unacked: int) -> Seen:
     count = len(seen.messages)
     if dead := max(seen.children_lost, seen.children_gone):  # no task was begun that could have ended them
         rule = f"none of {count} tasks was begun, and {dead} pool processes died before they could"
-        return told(Kind.WORKER_DIED, rule, None, "pool processes")
+        return told(Kind.WORKER_DIED, rule, None, POOL_PROCESSES)
     if ready or unacked:
         waiting = f"none of {count} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
         return told(Kind.NEVER_RECEIVED, f"{waiting}{_HOW_FAR[how_far := _how_far(seen, unacked)]}", None, how_far)
