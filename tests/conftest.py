@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from bisect_celery.stack.postgres import find_postgres
 from bisect_celery.stack.redis import find_redis
 
 NO_SKIPS = os.environ.get("BISECT_CELERY_NO_SKIPS") == "1"
+# In the background of a script, or under nohup, signals are ignored, and all that tests start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @functools.cache
@@ -54,7 +58,7 @@ def mariadb_missing() -> str | None:
     return None if find_mariadb() else "MariaDB's server is not installed"
 
 
-NEEDS = {
+NEEDS: dict[str, Callable[[], str | None]] = {
     "docker": docker_missing,
     "rabbitmq": rabbitmq_missing,
     "network": network_missing,
