@@ -63,9 +63,15 @@ def not_booted(seen: Observation, _: Standard) -> Seen | None:
     consumer had stood for a moment before is chance, so it is the failure of one that never stood."""
     if seen.worker_exit is None or seen.answered is not False or any(_taken(message) for message in seen.messages):
         return None
-    exception, words = _exception_of(seen.exit_words or "")
-    reason = ": ".join(filter(None, (exception, words))) or ended_before_ready(seen.worker_exit)
+    exception, words = _last_words(seen)
+    reason = words or ended_before_ready(seen.worker_exit)
     return told(Kind.BOOT_FAILED, reason, exception, message_template(reason, exception))
+
+
+def _last_words(seen: Observation) -> tuple[str | None, str]:
+    """(exception, `Type: message`) that the worker's log ends with; "" where it says nothing."""
+    exception, message = _exception_of(seen.exit_words or "")
+    return exception, ": ".join(filter(None, (exception, message)))
 
 
 def ended_before_ready(status: int) -> str:
@@ -89,14 +95,26 @@ def died(seen: Observation, _: Standard) -> Seen | None:
     if seen.worker_exit is None:
         return None
     how = f"signal {-seen.worker_exit}" if seen.worker_exit < 0 else f"status {seen.worker_exit}"
-    words = message_template(seen.exit_words)
+    exception, said = _last_words(seen)
+    words = message_template(said, exception)
     return told(Kind.WORKER_DIED, f"the worker ended by itself with {how}", None, f"{how}: {words}" if words else how)
 
 
 def unregistered(seen: Observation, _: Standard) -> Seen | None:
-    if seen.unregistered or any(message.exception == "NotRegistered" for message in seen.messages):
+    """Of ours: told of one that was never begun; or, before Celery 4, only by the log, while one of ours is gone."""
+    unread = _unread(seen)
+    gone = unread and (len(unread) == len(seen.messages) or len(unread) > sum(counts(seen)))
+    # It takes none that it does not know; a body may ask for one, which is another failure.
+    unknown = [message for message in seen.messages if message.exception == "NotRegistered"]
+    named = any(message.received is None and message.started is None for message in unknown)
+    if named or (seen.unregistered and gone):
         return told(Kind.UNREGISTERED, "the worker received a task that it does not know")
     return None
+
+
+def _unread(seen: Observation) -> list[Message]:
+    """Messages of which nobody told that anybody read them."""
+    return [message for message in seen.messages if message.state is None and message.received is None]
 
 
 def failed(seen: Observation, _: Standard) -> Seen | None:
@@ -110,8 +128,11 @@ def failed(seen: Observation, _: Standard) -> Seen | None:
 
 
 def _ending(message: Message) -> tuple[str | None, Symptom]:
-    if message.state != "FAILURE":  # not every witness knows an exception of these, so the state is what they say
-        return message.state, Symptom(Kind.TASK_FAILED, None, message.state)
+    # Not every witness knows an exception of the others, so the state is what they say. 5.7 tells of what a task
+    # rejected as failed too, and the log as rejected.
+    state = "REJECTED" if message.exception == "Reject" else message.state
+    if state != "FAILURE":
+        return state, Symptom(Kind.TASK_FAILED, None, state)
     template = message_template(message.detail, message.exception)
     return message.state, Symptom(Kind.TASK_FAILED, message.exception, template)
 
@@ -128,9 +149,13 @@ def redelivered(seen: Observation, _: Standard) -> Seen | None:
 
 
 def refused(seen: Observation, _: Standard) -> Seen | None:
-    """The worker's main process says that it threw messages away unread: nothing else will ever be told of them."""
-    unseen = [message for message in seen.messages if message.state is None and message.received is None]
-    if not seen.refused or len(unseen) <= sum(counts(seen)):
+    """The worker's main process says that it threw messages away unread: nothing else will ever be told of them.
+
+    They are ours where ours are in no queue; and where as many were refused as are missing, what waits somewhere are
+    they themselves, as dead letters.
+    """
+    unread = _unread(seen)
+    if not seen.refused or not unread or seen.refused < len(unread) <= sum(counts(seen)):
         return None
     exception, template = _refusal(seen.refusal or "")
     rule = f"the worker refused {seen.refused} messages without reading them ({exception or 'no reason given'})"

@@ -91,6 +91,16 @@ def counts(seen: Observation) -> tuple[int, int]:
     return sum(queue.ready for queue in seen.queues), sum(queue.unacked for queue in seen.queues)
 
 
+def acknowledges_late(seen: Observation) -> bool:
+    """Whether what is not acknowledged may be a task that ran; of what nobody knows it may."""
+    return seen.worker.acks_late is not False
+
+
+def events_tell(seen: Observation) -> bool:
+    """Whether the worker's events tell of our tasks: else that they did not tell of one is no fact."""
+    return any(message.started is not None or "event" in message.sources for message in seen.messages)
+
+
 def most_frequent(counted: Counter[T]) -> T:
     """Of equals always the same one, in whatever order they were told."""
     return min(counted, key=lambda key: (-counted[key], repr(key)))

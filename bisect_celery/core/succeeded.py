@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from bisect_celery.core.standard import POOL_PROCESSES, Seen, Standard, counts, idle_messages, told
+from bisect_celery.core.standard import (
+    POOL_PROCESSES,
+    Seen,
+    Standard,
+    acknowledges_late,
+    counts,
+    events_tell,
+    idle_messages,
+    told,
+)
 from bisect_celery.model import Kind, Observation
+
+# What a share of so many messages may be wrong by.
+ROUNDED = 0.001
 
 
 def all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
@@ -21,24 +33,33 @@ def all_succeeded(seen: Observation, standard: Standard) -> Seen | None:
 
 def _left_behind(seen: Observation, standard: Standard) -> Seen | None:
     """What is left when every task of ours has succeeded: slots, messages, dead processes."""
-    unacked = counts(seen)[1]
     if seen.held_others and seen.held == seen.held_others:
         rule = f"every task succeeded, and {seen.held_others} others that they or the project sent never ended"
         return told(Kind.STUCK_IN_TASK, rule, None, "another task")
-    late = seen.worker.acks_late is not False
-    if late and unacked > seen.others and (seen.held or not all_returned(seen)):
+    if acknowledges_late(seen) and (unacked := _not_acknowledged(seen)):
         return told(Kind.EXECUTED_NOT_ACKED, f"every task succeeded, {unacked} were never acknowledged")
     if seen.held:
         return told(Kind.SLOT_LOST, f"every task succeeded, and the worker still counts {seen.held} slots as busy")
     if missing := _ends_not_told(seen):
         rule = f"every task succeeded, and the main process told the end of all but {missing}, of later ones too"
         return told(Kind.SLOT_LOST, rule)
+    if seen.unregistered:
+        rule = "every task succeeded, and the worker received another, that they or the project sent, and does not know"
+        return told(Kind.UNREGISTERED, rule, None, "another task")
     if (left := _left_over(seen, standard)) is not None:
         return left
     if seen.children_lost:
         rule = f"every task succeeded, and {seen.children_lost} pool processes died"
         return told(Kind.WORKER_DIED, rule, None, POOL_PROCESSES)
     return None
+
+
+def _not_acknowledged(seen: Observation) -> int:
+    """How many messages are unacknowledged, where more of them are than others' can be, and some of ours must be: the
+    worker still counts slots as busy, or its main process, which tells of our tasks, never told the end of one."""
+    unacked = counts(seen)[1]
+    ours = seen.held or (events_tell(seen) and not all_returned(seen))
+    return unacked if ours and unacked > max(seen.others, seen.scheduled or 0) else 0
 
 
 def _ends_not_told(seen: Observation) -> int:
@@ -51,6 +72,8 @@ def _ends_not_told(seen: Observation) -> int:
         return 0
     told = [message.finished or 0.0 for message in seen.messages if "event" in message.sources]
     silent = [message for message in seen.messages if "event" not in message.sources]
+    if any(message.started is None for message in silent):
+        return 0  # a task that sends no events at all
     by_processes = all("Worker-" in (message.process or "") for message in silent)
     latest = max(told, default=0.0)
     before = [message for message in silent if message.finished is not None and message.finished < latest]
@@ -68,7 +91,7 @@ def _left_over(seen: Observation, standard: Standard) -> Seen | None:
     if idle and standard.left is None:
         rule = f"every task succeeded, and {idle} messages of others wait where nobody consumes; only a good end tells"
         return told(Kind.UNKNOWN, f"{rule} whether that is usual")
-    if idle > (standard.left or 0.0) * len(seen.messages):
+    if idle > (standard.left or 0.0) * len(seen.messages) + ROUNDED:
         rule = f"every task succeeded, and {idle} messages of others wait where no consumer stands, more than is usual"
         return told(Kind.NEVER_RECEIVED, rule, None, "another task")
     return None

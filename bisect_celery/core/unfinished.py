@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bisect_celery.core.standard import POOL_PROCESSES, Seen, Standard, counts, most_frequent, told
+from bisect_celery.core.standard import (
+    POOL_PROCESSES,
+    Seen,
+    Standard,
+    acknowledges_late,
+    counts,
+    events_tell,
+    most_frequent,
+    told,
+)
 from bisect_celery.core.texts import message_template
 from bisect_celery.model import Kind, Message, Observation
 
@@ -55,14 +64,15 @@ def _begun(seen: Observation, open_: list[Message]) -> Seen | None:
     begun = [message for message in open_ if message.starts or message.started is not None]
     executed = [message for message in open_ if message.done is not None]
     if executed and len(executed) >= len(begun):
-        if seen.worker.acks_late is False:  # what is unacknowledged then was only taken in advance
+        if not acknowledges_late(seen):  # what is unacknowledged then was only taken in advance
             return told(Kind.SLOT_LOST, f"{len(executed)} bodies ran to their end, and their slots never came back")
         if counts(seen)[1]:
             return told(
                 Kind.EXECUTED_NOT_ACKED, f"{len(executed)} bodies ran to their end, and nothing came after them"
             )
-    if begun and seen.held == 0:
-        return told(Kind.UNKNOWN, f"{len(begun)} tasks were begun, the worker runs none, and no witness told their end")
+    if begun and seen.held is not None and seen.held <= seen.held_others:
+        rule = f"{len(begun)} tasks were begun, the worker runs none of them, and no witness told their end"
+        return told(Kind.UNKNOWN, rule)
     if begun:
         return told(Kind.STUCK_IN_TASK, f"{len(begun)} tasks were started and never finished")
     return None
@@ -74,7 +84,7 @@ def _never_begun(seen: Observation, open_: list[Message]) -> Seen:
     if not succeeded:
         return _none_begun(seen, ready, unacked)
     if succeeded and _slots_held(seen):
-        if seen.worker.acks_late:
+        if acknowledges_late(seen):
             return told(Kind.EXECUTED_NOT_ACKED, f"{succeeded} tasks succeeded and were never acknowledged")
         return told(Kind.SLOT_LOST, f"{succeeded} tasks succeeded, and their slots never came back")
     if succeeded and ready and not unacked:
@@ -96,30 +106,35 @@ def _none_begun(seen: Observation, ready: int, unacked: int) -> Seen:
     if dead := max(seen.children_lost, seen.children_gone):  # no task was begun that could have ended them
         rule = f"none of {count} tasks was begun, and {dead} pool processes died before they could"
         return told(Kind.WORKER_DIED, rule, None, POOL_PROCESSES)
-    if ready or unacked:
-        waiting = f"none of {count} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
-        return told(Kind.NEVER_RECEIVED, f"{waiting}{_HOW_FAR[how_far := _how_far(seen, unacked)]}", None, how_far)
+    if (how_far := _how_far(seen, ready, unacked)) is not None:
+        rule = f"none of {count} tasks was begun; {ready} wait in the queue, {unacked} in the worker"
+        return told(Kind.NEVER_RECEIVED, f"{rule}{_HOW_FAR[how_far]}", None, how_far or None)
     if _vanished(seen):
         rule = f"{count} tasks were published, no queue holds any, and a worker that tells what it receives got none"
         return told(Kind.NEVER_RECEIVED, rule, None, "vanished")
     return _no_witness(seen, list(seen.messages))
 
 
-_HOW_FAR: dict[str | None, str] = {
+_HOW_FAR = {
     "received": ", which received them and began none",
     "delivered": ", whose main process never said that it received any",
     "no consumer": ", where no consumer stands",
     "not taken": ", where a consumer stands",
-    None: "",
+    "": "",
 }
 
 
-def _how_far(seen: Observation, unacked: int) -> str | None:
-    if unacked:
-        return "received" if any(message.received is not None for message in seen.messages) else "delivered"
+def _how_far(seen: Observation, ready: int, unacked: int) -> str | None:
+    """How far they came; "" where nobody looked who stands at the queue, None where nobody can say."""
+    if unacked and any(message.received is not None for message in seen.messages):
+        return "received"
+    if unacked:  # of a worker that was never heard, that it did not tell of them is no fact
+        return "delivered" if seen.heard else None
+    if not ready:
+        return None
     standing = [queue.consumers for queue in seen.queues if queue.ready]
     if any(consumers is None for consumers in standing):
-        return None
+        return ""
     return "not taken" if any(standing) else "no consumer"
 
 
@@ -143,4 +158,5 @@ def _slots_held(seen: Observation) -> bool:
     if seen.held is not None:
         return seen.held > seen.held_others
     succeeded = [message for message in seen.messages if message.state == "SUCCESS"]
-    return bool(counts(seen)[1]) and any("event" not in message.sources for message in succeeded)
+    silent = any("event" not in message.sources for message in succeeded)
+    return bool(counts(seen)[1]) and events_tell(seen) and silent
