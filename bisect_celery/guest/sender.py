@@ -177,6 +177,25 @@ def backend_kind(app):
     return "django-db" if kind == "djcelery.backends.database" else kind
 
 
+def result_address(app):
+    """host:port where results go, for backends that are no part of the broker; None where that cannot be told.
+
+    Making a backend opens no connection.
+    """
+    kind = backend_kind(app) or ""
+    if not kind.startswith(("redis", "db+", "database")):
+        return None
+    try:
+        backend = app.backend
+        given = getattr(backend, "connparams", None)
+        if isinstance(given, dict):
+            return "%s:%s" % (given.get("host"), given.get("port"))
+        url = getattr(backend, "url", None) or getattr(backend, "dburi", None)
+        return USER_INFO.sub("://", url).split("://", 1)[1].split("/", 1)[0] if url else None
+    except Exception:  # its client is not installed, its URL is none: using it will tell
+        return None
+
+
 def configured_broker(app):
     """The kind of broker the project itself names, which the environment's override hides."""
     for name in ("broker_url", "BROKER_URL", "broker_write_url"):
@@ -200,8 +219,10 @@ def facts(app):
         "prefetch_multiplier": setting(app, "worker_prefetch_multiplier", "CELERYD_PREFETCH_MULTIPLIER"),
         "concurrency": setting(app, "worker_concurrency", "CELERYD_CONCURRENCY"),
         "result_backend": backend_kind(app),
+        "result_at": result_address(app),
         "broker_kind": configured_broker(app),
         "default_queue": setting(app, "task_default_queue", "CELERY_DEFAULT_QUEUE"),
+        "everywhere": everywhere(app),
     }
 
 

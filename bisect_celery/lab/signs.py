@@ -51,8 +51,9 @@ class Tail:
 class Signs:
     """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told.
 
-    `whole` is the last wave that a probe file has sent wholly. While `judging`, set by the watch once the worker is
-    ready, lines of the worker's log that the user named are counted.
+    `whole` is the last wave that a probe file has sent wholly, `everywhere` a task that every app has, as the sender
+    says. While `judging`, set by the watch once the worker is ready,
+    lines of the worker's log that the user named are counted.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Signs:
         self.ready = False
         self.asked: dict[str, Any] | None = None
         self.whole = 0
+        self.everywhere = ""
         self.judging = self.web_told = False
         self.log_required = self.log_forbidden = self.children_replaced = 0
         self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
@@ -83,6 +85,12 @@ class Signs:
     def also_ours(self, url: str) -> None:
         """Another way to the same broker."""
         self._ours.append(urlsplit(url))
+
+    def fails(self, failure: Failure) -> str:
+        """Why the trial ends: "failure". What the sender itself told of one is the reason: it says why, where the
+        worker often only ends."""
+        self.failure = self.failure or failure
+        return "failure"
 
     # --- events --------------------------------------------------------------------------------------
 
@@ -196,7 +204,7 @@ class Signs:
     def _loaded(self, said: dict[str, Any]) -> None:
         facts, task = said["facts"], said.get("task") or {}
         self._learn_secrets(said.get("secrets") or [])
-        self.loaded = True
+        self.loaded, self.everywhere = True, facts["everywhere"]
         self.facts = WorkerFacts(
             celery=facts.get("celery"),
             python=facts.get("python"),

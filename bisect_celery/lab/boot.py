@@ -1,0 +1,112 @@
+"""The way to "ready": what is run before, the app that says where it would go, the worker that stands and answers.
+
+Each step returns why it ended the trial: "failure" (`Signs.failure` says which), "foreign"; None: go on.
+"""
+
+from __future__ import annotations
+
+from bisect_celery.core.deadline import Deadlines
+from bisect_celery.lab.answers import ASK_DEADLINE, Answers
+from bisect_celery.lab.counts import Counts
+from bisect_celery.lab.loop import Loop
+from bisect_celery.lab.missing import missing_in
+from bisect_celery.lab.plan import PROVIDED, Plan
+from bisect_celery.lab.sender import Sender, written_by
+from bisect_celery.lab.signs import Signs
+from bisect_celery.lab.worker import SHOWN_LINES, Worker
+from bisect_celery.model import Cancel, Environment, Failure, Place, Stage
+from bisect_celery.probe import logs
+
+PREPARE_DEADLINE = 300.0
+
+
+def prepare(place: Place, plan: Plan, environment: Environment, cancel: Cancel) -> Failure | None:
+    """Run the plan's own command in a fresh place, and wait for its end; what went wrong, if anything did."""
+    if plan.prepare is None:
+        return None
+    running = place.start(plan.prepare_program(place, environment))
+    if not cancel.wait(lambda: not running.alive(), PREPARE_DEADLINE):
+        running.stop()
+        return Failure(Stage.PREPARE, f"`{plan.prepare}` did not end in {PREPARE_DEADLINE:g} s", timed_out=True)
+    if running.exit_code() == 0:
+        return None
+    lines = written_by(running)
+    found = logs.last_exception(lines)
+    reason = f"`{plan.prepare}` ended with status {running.exit_code()}"
+    exception, missing = (found[0], missing_in(*found)) if found else (None, ())
+    return Failure(Stage.PREPARE, reason, exception, missing, tuple(lines[-SHOWN_LINES:]))
+
+
+class Boot:
+    """The steps up to ready, for the first start and for every later one."""
+
+    def __init__(
+        self, plan: Plan, deadlines: Deadlines, signs: Signs, loop: Loop,
+        worker: Worker, sender: Sender, counts: Counts, answers: Answers,
+    ) -> None:  # fmt: skip
+        self._plan, self._deadlines, self._signs, self._loop = plan, deadlines, signs, loop
+        self._worker, self._sender, self._counts, self._answers = worker, sender, counts, answers
+
+    def until_loaded(self) -> str | None:
+        """Wait for the sender's word on the app; its own failure to load it is why the worker would not boot."""
+        signs, boot = self._signs, self._deadlines.boot
+        self._loop.wait(lambda: signs.loaded or signs.foreign is not None, boot, self._sender)
+        if signs.foreign is not None:
+            return "foreign"
+        if signs.loaded:
+            return self._results_elsewhere()
+        code = self._sender.exit_code()
+        if code is None:
+            return signs.fails(Failure(Stage.BOOT, f"the app did not load within {boot:g} s", timed_out=True))
+        reason = f"loading the app ended the program with status {code} and without a word"
+        return signs.fails(Failure(Stage.BOOT, reason, lines=tuple(self._sender.last_lines()[-SHOWN_LINES:])))
+
+    def _results_elsewhere(self) -> str | None:
+        """Results must not go where the project's go. Whoever asked for the trial replaces the backend; where that
+        has no effect, the app is as little ours as with another broker."""
+        backend = self._signs.facts.result_backend
+        if backend in PROVIDED:
+            return None
+        if self._plan.result_url is not None:
+            self._signs.foreign = f"its result backend `{backend}`"
+            return "foreign"
+        reason = f"results would go to `{backend}`, which is not provided here"
+        return self._signs.fails(Failure(Stage.BOOT, reason, missing=(("result backend", str(backend)),)))
+
+    def first(self) -> str | None:
+        """Start the worker, until it stands and answers. What the sender says of the app comes before what the worker
+        says: it says why, where the worker often only ends."""
+        stands = self._starts()
+        if self._signs.foreign is not None:
+            return "foreign"
+        ended = self.until_loaded()
+        if not stands and ended != "foreign":
+            return self._signs.fails(self._worker.boot_failure(self._deadlines.boot))
+        if ended is None:
+            self._until_answers()
+        return ended
+
+    def again(self) -> str | None:
+        """Start it once more, until it stands."""
+        if not self._starts():
+            return self._signs.fails(self._worker.boot_failure(self._deadlines.boot))
+        return "foreign" if self._signs.foreign is not None else None
+
+    def _starts(self) -> bool:
+        self._worker.start()
+        return self._loop.wait(self._counts.stand, self._deadlines.boot, self._sender, self._worker)
+
+    def _until_answers(self) -> None:
+        """A worker that can be asked is ready when it answers: its consumer stands before its main loop runs.
+
+        One that never does (its main process hangs) is given as long again as its boot took, and then its probes: the
+        standing consumer takes them, and what becomes of them is the symptom.
+        """
+        now = self._loop.now()
+        end = now + min(max(ASK_DEADLINE, now), self._deadlines.boot)
+        while not self._worker.gone() and not self._sender.gone():
+            self._answers.ask()
+            deaf = self._signs.ready and self._counts.nobody_to_ask()
+            answered = self._answers.held is not None and self._answers.concurrency is not None
+            if answered or deaf or self._loop.now() > end:
+                return
