@@ -17,17 +17,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from bisect_celery.errors import InfraError
 from bisect_celery.model import (
     Cancel,
-    Credentials,
     Dump,
     Environment,
     Owner,
     Program,
-    QueueCount,
     Running,
     StackFacts,
 )
@@ -39,7 +36,7 @@ from bisect_celery.stack.container_files import archive_of, moved, tree_archive
 from bisect_celery.stack.container_program import ContainerRunning, Watch
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
 from bisect_celery.stack.container_slots import Slots
-from bisect_celery.stack.management import Management
+from bisect_celery.stack.namespace import InNamespace, Namespace
 from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
@@ -246,6 +243,9 @@ class ContainerStack:
             if self._broker is not None:
                 stops.callback(self._broker.stop)
 
+    def serve(self, kind: str, cancel: Cancel) -> bool:
+        return False
+
     # --- places
 
     @contextlib.contextmanager
@@ -267,22 +267,17 @@ class ContainerStack:
         self, name: str, layout: Path, artifacts: Path, cancel: Cancel, alone: bool
     ) -> Iterator[ContainerPlace]:  # fmt: skip
         broker, slots = self._broker, self._slots
-        if broker is None or slots is None or not broker.alive():
-            raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
+        if broker is None or slots is None:
+            raise InfraError("The container stack has not been started.")
         artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as leaving:
+            namespace = leaving.enter_context(Namespace.made(broker, name, cancel, alone=alone))
             engine = leaving.enter_context(self._engine.fresh())
             slot = leaving.enter_context(slots.taken(engine))
-            management = Management(broker.management_url, broker.admin_user, broker.admin_password)
-            leaving.callback(management.close)
-            management.await_health(cancel)
-            vhost = f"bisect-celery-{name}"
-            leaving.callback(management.delete_namespace, vhost)
-            credentials = management.create_namespace(vhost)
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
             room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
-            place = ContainerPlace(engine, room, layout, artifacts, credentials, broker, management, alone)
+            place = ContainerPlace(engine, room, layout, artifacts, namespace, broker)
             leaving.callback(place.stop)
             place.fill()
             yield place
@@ -306,7 +301,7 @@ class _Room:
     tools: str
 
 
-class ContainerPlace:
+class ContainerPlace(InNamespace):
     """A `model.Place`: one volume and one namespace for one trial; each program in a container of its own."""
 
     checkout = CHECKOUT
@@ -321,22 +316,19 @@ class ContainerPlace:
         room: _Room,
         layout: Path,
         artifacts: Path,
-        credentials: Credentials,
+        namespace: Namespace,
         broker: ContainerBroker,
-        management: Management,
-        alone: bool,
     ) -> None:
-        self._broker, self._alone, self._down = broker, alone, False
+        super().__init__(namespace)
         self._restored: Path | None = None
-        self.vhost = credentials.vhost
-        self.broker_url = _url(credentials, broker.inside_host, broker.inside_port)
-        self.harness_url = _url(credentials, broker.amqp_host, broker.amqp_port)
+        self.bindings: Mapping[str, str] = {"database_url": f"sqlite:///{WORK}/database.sqlite3"}
+        self.broker_url = namespace.url(broker.inside_host, broker.inside_port)
+        self.harness_url = namespace.url(broker.amqp_host, broker.amqp_port)
         self._engine = engine
         self._room = room
         self._layout = layout
         self._artifacts = artifacts
         self._private = room.spool / f"{room.prefix}-private"
-        self._management = management
         self._volume = f"{room.prefix}-place"
         self._names = {**room.names, "place": self._volume}
         self._numbers = itertools.count(1)
@@ -402,21 +394,11 @@ class ContainerPlace:
         self._engine.put(container, TRIAL, archive_of({f"work/{name}": text.encode()}))
         return f"docker exec {container[:12]} sh {WORK}/{name}"
 
-    def queues(self) -> tuple[QueueCount, ...]:
-        return tuple(self._management.queues(self.vhost))
+    def copy_database(self, key: str) -> bool:
+        return False
 
-    def healthy(self) -> bool:
-        return self._management.healthy()
-
-    def stop_broker(self) -> None:
-        if not self._alone:
-            raise InfraError("A broker that others use cannot be shut down.")
-        self._down = True
-        self._broker.shut_down()
-
-    def start_broker(self) -> None:
-        self._broker.bring_up()
-        self._down = False
+    def keep_database(self, key: str) -> None:
+        pass
 
     def save(self, archive: Path) -> None:
         with tempfile.TemporaryFile(dir=self._room.spool) as file:
@@ -427,12 +409,6 @@ class ContainerPlace:
     def restore(self, archive: Path) -> None:
         """With the first program: it takes a container to reach the volume."""
         self._restored = archive
-
-    def definitions(self) -> bytes:
-        return self._management.definitions(self.vhost)
-
-    def define(self, definitions: bytes) -> None:
-        self._management.define(self.vhost, definitions)
 
     def dump(self, worker: Running) -> tuple[Dump, ...]:
         """By py-spy in a container that shares the worker's processes and alone may look into them (DESIGN 16)."""
@@ -490,8 +466,6 @@ class ContainerPlace:
         with self._lock, contextlib.ExitStack() as stops:
             stops.callback(shutil.rmtree, self._private, ignore_errors=True)
             stops.callback(self._engine.remove_volume, self._volume)
-            if self._down:
-                stops.callback(self.start_broker)
             for running in self._programs:
                 stops.callback(running.stop)
 
@@ -499,13 +473,6 @@ class ContainerPlace:
 def _dumps(parts: Sequence[str], worker: int) -> tuple[Dump, ...]:
     dumps = [dump for part in parts for dump in pyspy.parse_dump(part, worker)]
     return tuple(sorted(dumps, key=lambda dump: (dump.role != "parent", dump.pid)))
-
-
-def _url(credentials: Credentials, host: str, port: int) -> str:
-    user, password, vhost = (
-        quote(part, safe="") for part in (credentials.user, credentials.password, credentials.vhost)
-    )
-    return f"amqp://{user}:{password}@{host}:{port}/{vhost}"
 
 
 def _read(path: Path | None) -> bytes | None:

@@ -10,27 +10,26 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.model import (
     Cancel,
-    Credentials,
     Dump,
     Environment,
     Program,
-    QueueCount,
     Runner,
     Running,
     StackFacts,
 )
 from bisect_celery.stack import pyspy
-from bisect_celery.stack.management import Management
+from bisect_celery.stack.namespace import InNamespace, Namespace
 from bisect_celery.stack.rabbitmq import BrokerNode
+from bisect_celery.stack.services import Service, Taken, versions
 from bisect_celery.stack.sharing import Sharing
 from bisect_celery.stack.work_files import pack, unpack
 
@@ -38,15 +37,29 @@ MAX_DUMPED = 16
 # Every program of a place carries the place's own mark under this name: it is found wherever it went.
 MARK = "BISECT_CELERY_PLACE"
 GUEST = Path(__file__).resolve().parent.parent / "guest"
+# In a trial's work folder, for projects that have their database in a file.
+DATABASE_FILE = "database.sqlite3"
 
 
 class ProcessStack:
-    """A `model.Stack` of plain processes beside one broker node of ours."""
+    """A `model.Stack` of plain processes beside one broker node of ours, and the services that were asked for."""
 
-    def __init__(self, node: BrokerNode, runner: Runner, folder: Path, why: str) -> None:
-        """`folder` is where places are made; `why` says in words why this stack was taken."""
+    def __init__(
+        self,
+        node: BrokerNode,
+        runner: Runner,
+        folder: Path,
+        why: str,
+        services: Sequence[Service] = (),
+        more: Callable[[str], Service | None] = lambda _: None,
+    ) -> None:
+        """`folder` is where places are made; `why` says in words why this stack was taken. `more` makes a service by
+        its kind, for `serve`; None where it is not installed."""
         self.runner = runner
         self._node = node
+        self._services, self._more = list(services), more
+        self._started: list[Service] = []
+        self._kept: dict[str, Path] = {}
         self._folder = folder
         self._why = why
         self._sharing = Sharing()
@@ -61,14 +74,35 @@ class ProcessStack:
             why=self._why,
             walled=False,
             detail="workers are processes of this machine, with no wall around them",
+            services=versions(self._services),
         )
 
     def start(self, cancel: Cancel) -> None:
         self._node.start(cancel)
+        for service in self._services:
+            self._start(service, cancel)
         self.facts = self._describe()
 
+    def _start(self, service: Service, cancel: Cancel) -> None:
+        self._started.append(service)
+        service.start(cancel)
+
+    def serve(self, kind: str, cancel: Cancel) -> bool:
+        if any(service.kind == kind for service in self._services):
+            return True
+        service = self._more(kind)
+        if service is None:
+            return False
+        self._start(service, cancel)
+        self._services.append(service)
+        self.facts = self._describe()
+        return True
+
     def stop(self) -> None:
-        self._node.stop()
+        with contextlib.ExitStack() as stops:
+            stops.callback(self._node.stop)
+            for service in self._started:
+                stops.callback(service.stop)
 
     @contextlib.contextmanager
     def place(
@@ -88,27 +122,42 @@ class ProcessStack:
     def _made(
         self, name: str, layout: Path, artifacts: Path, cancel: Cancel, alone: bool
     ) -> Iterator[ProcessPlace]:  # fmt: skip
-        if not self._node.alive():
-            raise InfraError("The broker of this session is gone.", "`bisect-celery resume` starts a new one.")
         folder = self._folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        management = self._management()
-        management.await_health(cancel)
-        credentials = management.create_namespace(f"bisect-celery-{name}")
-        place = ProcessPlace(folder, layout, artifacts, credentials, self._node, management, alone)
-        try:
-            yield place
-        finally:
-            place.stop()
-            management.delete_namespace(credentials.vhost)
-            management.close()
+        with Namespace.made(self._node, name, cancel, alone=alone) as namespace:
             shutil.rmtree(folder, ignore_errors=True)
+            url = namespace.url(self._node.amqp_host, self._node.amqp_port)
+            with contextlib.ExitStack() as leaving:
+                leaving.callback(shutil.rmtree, folder, ignore_errors=True)
+                taken = Taken.of(self._services, name, cancel)
+                leaving.callback(taken.drop)
+                kept = Kept(self._folder / "kept", self._kept)
+                place = ProcessPlace(folder, layout, artifacts, namespace, url, taken, kept)
+                leaving.callback(place.stop)
+                yield place
 
-    def _management(self) -> Management:
-        return Management(self._node.management_url, self._node.admin_user, self._node.admin_password)
+
+@dataclass(frozen=True)
+class Kept:
+    """Copies of database files by key, in `folder`; the same for all places of a session."""
+
+    folder: Path
+    files: dict[str, Path]
+
+    def keep(self, key: str, file: Path) -> None:
+        if key not in self.files and file.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            target = self.folder / secrets.token_hex(8)
+            shutil.copyfile(file, target)
+            self.files[key] = target
+
+    def copy(self, key: str, file: Path) -> bool:
+        kept = self.files.get(key)
+        if kept is not None:
+            shutil.copyfile(kept, file)
+        return kept is not None
 
 
-class ProcessPlace:
+class ProcessPlace(InNamespace):
     """A `model.Place`: a checkout, a fresh work folder and a fresh namespace for one trial."""
 
     # Pool processes that wait use nothing at all; one that computes beside thirty others still uses more than this.
@@ -119,20 +168,22 @@ class ProcessPlace:
         folder: Path,
         layout: Path,
         artifacts: Path,
-        credentials: Credentials,
-        node: BrokerNode,
-        management: Management,
-        alone: bool,
+        namespace: Namespace,
+        url: str,
+        taken: Taken,
+        kept: Kept,
     ) -> None:
-        self._node, self._alone, self._down = node, alone, False
+        """`url` leads into the namespace, for programs and for us; `taken` are the trial's own of the services."""
+        super().__init__(namespace)
+        self._taken, self._kept = taken, kept
+        self._database = folder / "work" / DATABASE_FILE
+        self.bindings: Mapping[str, str] = {"database_url": f"sqlite:///{self._database}", **taken.filled}
         self.checkout = str(layout)
         self.work_dir = str(folder / "work")
         self.guest = str(folder / "guest")
-        self.vhost = credentials.vhost
-        self.broker_url = self.harness_url = _url(credentials, node.amqp_host, node.amqp_port)
+        self.broker_url = self.harness_url = url
         self._artifacts = artifacts
         self._private = folder / "private"
-        self._management = management
         self._programs: list[ProcessRunning] = []
         self._mark = secrets.token_hex(8)
         # A trial that was cut short may have left its outputs under the same name: they are not this one's facts.
@@ -154,33 +205,22 @@ class ProcessPlace:
         path.write_text(text)
         return f"sh {path}"
 
-    def queues(self) -> tuple[QueueCount, ...]:
-        return tuple(self._management.queues(self.vhost))
+    def copy_database(self, key: str) -> bool:
+        database = self._taken.database()
+        return self._kept.copy(key, self._database) if database is None else database.copy(self._taken.name, key)
 
-    def healthy(self) -> bool:
-        return self._management.healthy()
-
-    def stop_broker(self) -> None:
-        if not self._alone:
-            raise InfraError("A broker that others use cannot be shut down.")
-        self._down = True
-        self._node.shut_down()
-
-    def start_broker(self) -> None:
-        self._node.bring_up()
-        self._down = False
+    def keep_database(self, key: str) -> None:
+        database = self._taken.database()
+        if database is None:
+            self._kept.keep(key, self._database)
+        else:
+            database.keep(self._taken.name, key)
 
     def save(self, archive: Path) -> None:
         pack(Path(self.work_dir), archive)
 
     def restore(self, archive: Path) -> None:
         unpack(archive, Path(self.work_dir))
-
-    def definitions(self) -> bytes:
-        return self._management.definitions(self.vhost)
-
-    def define(self, definitions: bytes) -> None:
-        self._management.define(self.vhost, definitions)
 
     def memory(self, worker: Running, *, at_end: bool) -> dict[int, int]:
         """As the kernel keeps it (`VmHWM`): no process notices, and no peak between two looks is missed."""
@@ -209,6 +249,7 @@ class ProcessPlace:
             ("work folder", self.work_dir),
             ("logs", str(self._artifacts)),
             ("broker", self.broker_url),
+            *((one.kind, one.url) for one in self._taken.bindings),
             *((one.name, f"process {one.pid}") for one in self._programs if one.alive()),
         )
 
@@ -217,8 +258,6 @@ class ProcessPlace:
         for running in reversed(self._programs):
             running.stop()
         proc.kill_marked(MARK, self._mark)
-        if self._down:
-            self.start_broker()
 
 
 class ProcessRunning:
@@ -281,10 +320,3 @@ def _dump(program: str, pid: int, parent: int) -> tuple[Dump, ...]:
     except InfraError:
         return ()
     return pyspy.parse_dump(finished.text(), parent)
-
-
-def _url(credentials: Credentials, host: str, port: int) -> str:
-    user, password, vhost = (
-        quote(part, safe="") for part in (credentials.user, credentials.password, credentials.vhost)
-    )
-    return f"amqp://{user}:{password}@{host}:{port}/{vhost}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import sys
 import threading
@@ -19,6 +20,7 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment
+from bisect_celery.stack import namespace
 from bisect_celery.stack.management import Management
 from bisect_celery.stack.node import EmbeddedNode
 from bisect_celery.stack.process import ProcessPlace, ProcessStack
@@ -73,19 +75,13 @@ def test_no_place_is_made_on_a_broker_in_alarm(
     with stack.place("one", tmp_path, nothing, tmp_path / "one", Token()) as place:
         assert place.healthy()
         fill(place)
-        made = stack._management
-        monkeypatch.setattr(stack, "_management", lambda: _hasty(made()))
+        monkeypatch.setattr(namespace, "Management", functools.partial(Management, deadline=1.0))
         with pytest.raises(HeldBack), stack.place("two", tmp_path, nothing, tmp_path / "two", Token()):
             pass
         monkeypatch.undo()
     # The messages went with the place, and the alarm with them.
     with stack.place("three", tmp_path, nothing, tmp_path / "three", Token()) as place:
         assert place.healthy()
-
-
-def _hasty(management: Management) -> Management:
-    management._deadline = 1.0
-    return management
 
 
 def test_silence_under_an_alarm_is_no_evidence(tmp_path: Path, stack: ProcessStack) -> None:
