@@ -71,10 +71,13 @@ class Stuck:
 
 def parse(text: str, name: str) -> Stuck:
     """The first message in the text of a file called `name`. Raises UserError in words when there is none."""
-    raw = list(_found(text))
-    if not raw:
-        raise UserError(f"{name} shows no message that could be read.", HINT)
-    return _stuck(raw[0], name, len(raw))
+    try:
+        raw = list(_found(text))
+        if raw:
+            return _stuck(raw[0], name, len(raw))
+    except RecursionError:
+        pass
+    raise UserError(f"{name} shows no message that could be read.", HINT)
 
 
 Raw = dict[str, Any]
@@ -104,7 +107,8 @@ def _call(body: Any, headers: Raw) -> tuple[str | None, list[Any] | None, Raw, R
         return task, body[0], body[1], _mapping(body[2] if len(body) == 3 else None)
     if isinstance(body, dict) and "task" in body:
         options = {option: body.get(option) for option in _V1_OPTIONS}
-        return _text(body["task"]), list(body.get("args") or ()), _mapping(body.get("kwargs")), options
+        args = body.get("args") or []
+        return _text(body["task"]), args if isinstance(args, list) else None, _mapping(body.get("kwargs")), options
     return task, None, {}, {}
 
 
@@ -137,7 +141,7 @@ def _body(raw: Raw, properties: Raw, headers: Raw) -> tuple[Any, str | None]:
         data = _bytes(payload, raw.get("payload_encoding"))
         data = _unpacked(data, _text(headers.get("compression")))
         return _decoded(data, kind)
-    except (ValueError, binascii.Error, zlib.error, OSError, yaml.YAMLError):
+    except (ValueError, RecursionError, binascii.Error, zlib.error, OSError, yaml.YAMLError):
         return None, "its body is cut off or not what it says it is"
 
 
@@ -274,7 +278,9 @@ def _nested(flat: Mapping[str, str]) -> Raw:
         *parents, last = path.split(".", 2)
         inside = nested
         for parent in parents:
-            inside = inside.setdefault(parent, {})
+            if not isinstance(inside.get(parent), dict):
+                inside[parent] = {}
+            inside = inside[parent]
         inside[last] = value
     return nested if "payload" in nested else {}
 

@@ -99,6 +99,8 @@ def changed(**changes: object) -> str:
         (changed(payload="!!", payload_encoding="base64"), "cut off"),
         (changed(payload='{"order": 17}'), "not a task's"),
         (changed(payload=""), "no payload"),
+        (changed(payload='{"task": "shop.work", "id": "1", "args": true}'), "not a task's"),
+        (changed(payload='{"task": "shop.work", "id": "1", "args": "17"}'), "not a task's"),
         (sample("gzip.api.json").replace("eJyLjjY0j9", "AAAAAAAAAA"), "cut off"),
         (sample("gzip.api.json").replace("x-gzip", "zstd"), "cut off"),
         (sample("v2.api.json").replace("application/json", "application/x-msgpack"), "application/x-msgpack, not JSON"),
@@ -120,6 +122,35 @@ def test_what_shows_no_message(text: str) -> None:
 
 @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 def test_anything_else_is_a_sentence(text: str) -> None:
+    with contextlib.suppress(UserError):
+        parse(text, "stuck")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '1) "' + "[" * 100_000 + '"', '{"payload": ' + "[" * 100_000])
+def test_what_is_nested_without_end_is_a_sentence(text: str) -> None:
+    with pytest.raises(UserError):
+        parse(text, "stuck")
+    assert "cut off" in (parse(changed(payload="[" * 100_000), "stuck").unread or "")
+
+
+SHOWN = st.sampled_from(
+    "payload,body,properties,headers,task,args,kwargs,payload_encoding,exchange,routing_key,content_type,compression,"
+    "delivery_info,body_encoding,content-type,id,base64,string,undefined".split(",")
+)
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | SHOWN | st.sampled_from(('{"task": "t", "args": 5}', "[[1], {}, {}]")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SHOWN, inner, max_size=6),
+    max_leaves=12,
+)
+LINE = st.sampled_from(
+    ["| payload | properties | properties.headers.task |", "+-----+----------+----+", "payload: x", "properties: x",
+     "payload_encoding: string", "properties.headers: y", "properties.headers.task: z", "-" * 30, "Message 1",
+     "Exchange x", "Routing Key y", "Payload 1 Encoding: string", '1) "{\\"body\\": 3}"', "properties.a.b.c: 5", ""]
+)  # fmt: skip
+
+
+@given(ODD.map(json.dumps) | st.lists(LINE, max_size=12).map("\n".join))
+def test_what_is_shown_in_an_odd_way_is_read_or_is_a_sentence(text: str) -> None:
     with contextlib.suppress(UserError):
         parse(text, "stuck")
 
