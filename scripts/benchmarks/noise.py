@@ -1,6 +1,6 @@
 """How many starts, and how often right, when trials are noisy: our belief search beside git_bayesect's.
 
-Usage: scripts/benchmark noise [--histories N] [--only ROW]
+Usage: scripts/benchmark noise [--histories N] [--only ROW | --rates BAD/GOOD...]
 
 A row is a pair of failure rates (bad, good); a history has 128 commits, of which a random one is the culprit. Both
 searches stop at 95 % and see the same draws: the k-th start at a commit of a history has one outcome, whoever asks for
@@ -107,9 +107,9 @@ def measured(searches: list[Search]) -> Measured:
     return Measured(mean(starts), stdev(starts) / sqrt(count), right, sqrt(right * (1 - right) / count))
 
 
-def row(rates: tuple[float, float], histories: int) -> dict[str, object]:
+def row(pair: tuple[float, float], histories: int) -> dict[str, object]:
     def every(search: Callable[[History], Search]) -> Measured:
-        return measured([search(History(rates, number)) for number in range(histories)])
+        return measured([search(History(pair, number)) for number in range(histories)])
 
     mine, theirs = every(ours), every(bayesect)
     behind = [
@@ -125,11 +125,11 @@ def row(rates: tuple[float, float], histories: int) -> dict[str, object]:
         if worse > 2 * error
     ]
     print(
-        f"{rates[0]:4}/{rates[1]:<4}  {mine}   {theirs}  {'behind in ' + ' and '.join(behind) if behind else ''}",
+        f"{pair[0]:4}/{pair[1]:<4}  {mine}   {theirs}  {'behind in ' + ' and '.join(behind) if behind else ''}",
         flush=True,
     )
     return {
-        "rates": list(rates),
+        "rates": list(pair),
         "ours_runs": round(mine.runs, 2),
         "ours_accuracy": round(mine.accuracy, 4),
         "bayesect_runs": round(theirs.runs, 2),
@@ -137,15 +137,21 @@ def row(rates: tuple[float, float], histories: int) -> dict[str, object]:
     }
 
 
+def rates(typed: str) -> tuple[float, float]:
+    bad, _, good = typed.partition("/")
+    return float(bad), float(good)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="scripts/benchmark noise", description=(__doc__ or "").split("\n")[0])
     arguments.add_argument("--histories", type=int, default=1000, help="per row (default: 1000; at least 2)")
     arguments.add_argument("--only", type=int, help="one row, counted from 0")
+    arguments.add_argument("--rates", nargs="+", type=rates, metavar="BAD/GOOD", help="rows of these rates instead")
     chosen = arguments.parse_args()
     print(f"{COMMITS} commits, {chosen.histories} histories a row, stop at {CONFIDENCE:.0%}; ± one standard error")
     print("rates      ours: starts      right           git_bayesect: starts  right")
-    rows = ROWS if chosen.only is None else [ROWS[chosen.only]]
-    print(json.dumps([row(rates, chosen.histories) for rates in rows]))
+    rows = chosen.rates or (ROWS if chosen.only is None else [ROWS[chosen.only]])
+    print(json.dumps([row(pair, chosen.histories) for pair in rows]))
 
 
 if __name__ == "__main__":
