@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bisect_celery.flow.ends import as_tree
@@ -12,13 +13,18 @@ from bisect_celery.model import Judged, Request, Revision, Skipped, Verdict
 from bisect_celery.repo.bisect import Found
 from bisect_celery.repo.private import PrivateRepository
 
+# How many commits are tried, back from a culprit whose parent cannot be judged, to find what works.
+MOST_BEFORE = 8
+
 
 @dataclass(frozen=True)
 class Hunted:
     """What the bisection found. Exactly one of `culprit` and `candidates` says something, unless all is none.
 
     `bad_parents` are parents of the culprit that fail themselves: then the bug is older than GOOD on a side
-    branch. `doubts` are sentences about what could not be made sure.
+    branch. `unsure_parents` are those that could not be judged, and what stands before them as long as that cannot
+    either, ancestors first. `first`: of the candidates the one that shows the failure. `doubts` are sentences about
+    what could not be made sure.
     """
 
     culprit: Revision | None
@@ -30,6 +36,7 @@ class Hunted:
     outside_paths: bool = False
     log: str = ""
     doubts: tuple[str, ...] = ()
+    first: Revision | None = None
 
 
 class Hunt:
@@ -47,6 +54,7 @@ class Hunt:
     def run(self, good: Revision, bad: Revision, known: dict[str, Judged]) -> Hunted:
         """`known` are the ends' judgements by sha. Raises BudgetSpent, InfraError, Cancelled."""
         self.answers.update(known)
+        self._ends = (good, bad)
         found = self._bisect(good, bad)
         if found.merge_base_bad or found.first_bad is None or self._fails_again(found.first_bad):
             return self._hunted(found)
@@ -66,21 +74,34 @@ class Hunt:
         )
 
     def _hunted(self, found: Found) -> Hunted:
-        skipped = tuple(Skipped(revision, self._reason(revision)) for revision in found.skipped)
         if found.merge_base_bad or found.first_bad is None:
             return Hunted(
                 None,
                 found.candidates,
-                skipped,
+                self._skipped(found.skipped),
                 merge_base_bad=found.merge_base_bad,
                 outside_paths=found.outside_paths,
                 log=found.log,
+                first=None if found.outside_paths else self._first(found.candidates),
             )
         culprit = found.first_bad
         bad_parents, unsure = self._parents(culprit)
+        skipped = self._skipped((*unsure, *found.skipped))
         if bad_parents and self._request.paths:
             return Hunted(None, bad_parents, skipped, outside_paths=True, log=found.log)
-        return Hunted(culprit, (), skipped, bad_parents, unsure, log=found.log)
+        return Hunted(culprit, (), skipped, bad_parents, unsure, log=found.log, first=culprit)
+
+    def _skipped(self, revisions: Iterable[Revision]) -> tuple[Skipped, ...]:
+        return tuple(Skipped(revision, self._reason(revision)) for revision in dict.fromkeys(revisions))
+
+    def _first(self, candidates: tuple[Revision, ...]) -> Revision | None:
+        """The candidate that failed; the others were skipped."""
+        failed = [one for one in candidates if self._verdict(one) is Verdict.BAD]
+        return failed[0] if len(failed) == 1 else None
+
+    def _verdict(self, revision: Revision) -> Verdict | None:
+        judged = self.answers.get(revision.sha)
+        return judged.judgement.verdict if judged is not None else None
 
     def _answer(self, revision: Revision) -> Verdict:
         """What the predicate says to git for one revision."""
@@ -105,7 +126,7 @@ class Hunt:
 
     def _reason(self, revision: Revision) -> str:
         judged = self.answers.get(revision.sha)
-        return f"{judged.judgement.symptom}: {judged.judgement.rule}" if judged else "git asked no more"
+        return f"{judged.judgement.symptom}: {judged.judgement.rule}" if judged else "not tried"
 
     def _fails_again(self, culprit: Revision) -> bool:
         """A silence that becomes git's final bad is listened to once more, at twice the deadline (DESIGN 17).
@@ -127,15 +148,29 @@ class Hunt:
     def _parents(self, culprit: Revision) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
         """(bad, unsure) parents: git need not have tried a parent that lies outside the range (DESIGN 5).
 
-        Where only first parents are followed, what came in by the others is the merge's own.
+        What cannot be judged is passed by, to what stands before it: it may have begun anywhere up to what works.
         """
-        bad, unsure = [], []
-        parents = self._repository.parents(culprit)
-        for parent in parents[:1] if self._request.first_parent else parents:
+        verdicts: dict[Revision, Verdict] = {}
+        row, inside = self._parents_of(culprit), self._inside()
+        while row and len(verdicts) < MOST_BEFORE + len(culprit.parents):
+            parent = row.pop(0)
+            if parent in verdicts:
+                continue
             judged = self.answers.get(parent.sha) or self._trials.settled(as_tree(parent), "search")
             self.answers[parent.sha] = judged
-            if judged.judgement.verdict is Verdict.BAD:
-                bad.append(parent)
-            elif judged.judgement.verdict is Verdict.SKIP:
-                unsure.append(parent)
-        return tuple(bad), tuple(unsure)
+            verdicts[parent] = judged.judgement.verdict
+            if judged.judgement.verdict is Verdict.SKIP and parent.sha in inside:
+                row += self._parents_of(parent)
+        bad = [one for one, verdict in verdicts.items() if verdict is Verdict.BAD]
+        unsure = [one for one, verdict in verdicts.items() if verdict is Verdict.SKIP]
+        unsure += [one for one in dict.fromkeys(row) if one not in verdicts]  # enough were tried: it goes on there
+        return tuple(bad), tuple(reversed(unsure))
+
+    def _parents_of(self, revision: Revision) -> list[Revision]:
+        """Where only first parents are followed, what came in by the others is the merge's own."""
+        parents = self._repository.parents(revision)
+        return list(parents[:1] if self._request.first_parent else parents)
+
+    def _inside(self) -> frozenset[str]:
+        good, bad = self._ends
+        return frozenset(self._repository.between(good, bad, self._request.first_parent))

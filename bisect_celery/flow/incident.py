@@ -14,6 +14,7 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.core.repeat import Noise
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
+from bisect_celery.flow.beside import Beside, beside
 from bisect_celery.flow.confirm import contradictions, unfinished
 from bisect_celery.flow.differences import differences
 from bisect_celery.flow.earlier import difference, provide
@@ -23,7 +24,16 @@ from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow
 from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of, upgraded_from
 from bisect_celery.flow.sweep import EARLIER, REQUEST
-from bisect_celery.flow.tell import adjoining, headline, likeliest, match_any_says, not_tested
+from bisect_celery.flow.tell import (
+    any_says,
+    headline,
+    likeliest,
+    masked_says,
+    no_match_any,
+    not_apart,
+    not_tested,
+    passed_over,
+)
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.flow.weigh import Weigh, Weighed
 from bisect_celery.home import Home
@@ -218,7 +228,8 @@ class Investigation:
             self._room.repository, trials, self._room.request, self._room.cancel, self._room.listener
         )
         hunted = hunt.run(self._good, self._bad, {self._good.sha: ends.good, self._bad.sha: ends.bad})
-        self._room.save(bisect_log=hunted.log, skipped=adjoining(hunted.skipped, hunted.culprit))
+        self._room.save(bisect_log=hunted.log)
+        self._remember_skipped(hunted.skipped, None if hunted.unsure_parents else hunted.culprit, left_by(hunted))
         if hunted.doubts:
             self._weigh_up(trials, hunted.doubts[0])
             return
@@ -348,11 +359,19 @@ class Investigation:
             Skipped(weigh.revision(sha), f"{judged.judgement.symptom}: {judged.judgement.rule}")
             for sha, judged in weigh.skipped().items()
         )
-        self._room.save(
-            bisect_log=weigh.log(weighed.culprit),
-            skipped=adjoining(skipped, weighed.culprit),
-            probabilities=weighed.probabilities,
-        )
+        self._room.save(bisect_log=weigh.log(weighed.culprit), probabilities=weighed.probabilities)
+        self._remember_skipped(skipped, weighed.culprit, weighed.candidates)
+
+    def _remember_skipped(
+        self, skipped: tuple[Skipped, ...], culprit: Revision | None, left: tuple[Revision, ...]
+    ) -> None:
+        failing = self._beside(tuple(one.revision for one in skipped)).failing
+        self._room.save(skipped=passed_over(skipped, failing, culprit, left))
+
+    def _beside(self, skipped: tuple[Revision, ...]) -> Beside:
+        assert self._trials is not None
+        between = self._room.repository.between(self._good, self._bad, self._room.request.first_parent)
+        return beside(self._trials, skipped, between)
 
     def _confirmed_often(self, trials: Trials, culprit: Revision, noise: Noise) -> Culprit:
         parents = tuple(self._room.repository.parents(culprit))
@@ -366,11 +385,13 @@ class Investigation:
         if weighed.merge_base_bad:
             self._end_without_culprit(Hunted(None, merge_base_bad=True))
         elif weighed.candidates:
-            self._end(
-                Outcome.CANDIDATES,
+            skipped = weigh.skipped()
+            tried = [one for one in weighed.candidates if one.sha not in skipped]
+            self._end_among(
                 f"{likeliest(weigh)} More trials cannot part them.",
-                candidates=weighed.candidates,
-                advice=self._match_advice(weighed.candidates, weigh.skipped()),
+                weighed.candidates,
+                tried[0] if len(tried) == 1 else None,
+                skipped,
             )
         else:
             self._end(
@@ -396,26 +417,35 @@ class Investigation:
                 advice=(f"Search that branch: `bisect-celery run OLDER-GOOD {hunted.bad_parents[0].short}`.",),
             )
         elif hunted.candidates or hunted.unsure_parents:
-            candidates = hunted.candidates or tuple(filter(None, (hunted.culprit, *hunted.unsure_parents)))
+            candidates = left_by(hunted)
             names = ", ".join(candidate.short for candidate in candidates)
             told = f"It is one of {names}; the others could not be judged."
             if hunted.outside_paths:
                 told = (
                     f"It came with a commit that touches none of {' '.join(self._room.request.paths)}: one of {names}."
                 )
-            self._end(
-                Outcome.CANDIDATES,
-                told,
-                candidates=candidates,
-                advice=self._match_advice(candidates, self._hunt.answers if self._hunt else {}),
-            )
+            self._end_among(told, candidates, hunted.first, self._hunt.answers if self._hunt else {})
         else:
             self._end(Outcome.NO_CULPRIT, "No commit in the range breaks it.")
 
-    def _match_advice(self, candidates: tuple[Revision, ...], judged: Mapping[str, Judged]) -> tuple[str, ...]:
-        if self._room.request.match is not Match.SAME:
-            return ()
-        return tuple(filter(None, (match_any_says(candidates, judged),)))
+    def _end_among(
+        self,
+        told: str,
+        candidates: tuple[Revision, ...],
+        first: Revision | None,
+        judged: Mapping[str, Judged],
+    ) -> None:
+        """Several are left. `first`: the one of them that shows the failure, where one does; `judged` by sha."""
+        skipped = self._beside(tuple(one.revision for one in self._room.session.skipped))
+        masked = skipped.masked(first, candidates) if first is not None else None
+        if masked is None:
+            matched = self._room.request.match is Match.ANY
+            advice = "" if matched else no_match_any(candidates, judged)
+            self._end(Outcome.CANDIDATES, told, candidates=candidates, advice=(advice,) if advice else ())
+            return
+        self._room.save(masked=masked)
+        told = f"{told.replace('; the others could not be judged', '')} {masked_says(masked, skipped.shown)}"
+        self._end(Outcome.CANDIDATES, told, candidates=candidates, advice=(any_says(masked), not_apart(masked)))
 
     def _budget_spent(self) -> None:
         weigh, known = self._weigh, self._room.session.culprit
@@ -479,6 +509,11 @@ class Investigation:
         folder = self._room.request.output or self._room.folder / "report"
         write(build(session, self._room.redactor, self._room.redactor.exact), folder)
         return Ended(session, folder, self._room.folder, self._infra)
+
+
+def left_by(hunted: Hunted) -> tuple[Revision, ...]:
+    """The commits that a search leaves where it names none, ancestors first."""
+    return hunted.candidates or tuple(filter(None, (*hunted.unsure_parents, hunted.culprit)))
 
 
 def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:

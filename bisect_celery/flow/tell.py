@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from bisect_celery.core.masked import before_it
 from bisect_celery.core.measures import MORE
 from bisect_celery.core.repeat import about
-from bisect_celery.flow.trials import NEVER_REUSED, NEVER_RUNS
+from bisect_celery.flow.trials import NEVER_RUNS
 from bisect_celery.flow.weigh import Weigh
-from bisect_celery.model import Act, Culprit, Judged, Request, Revision, Session, Skipped, Verdict
+from bisect_celery.model import Act, Culprit, Judged, Masked, Request, Revision, Session, Skipped, Symptom, Verdict
 
 # How many candidates a headline names.
 MOST_NAMED = 4
@@ -39,14 +40,61 @@ def often(culprit: Culprit) -> str:
     return f" It fails {about(own.rate)}: the culprit in {own.failed} of {own.tried} starts{others}."
 
 
-def adjoining(skipped: tuple[Skipped, ...], culprit: Revision | None) -> tuple[Skipped, ...]:
-    """Which of the commits that could not be judged stand next to the culprit."""
-    if culprit is None:
-        return skipped
-    near = {culprit.sha, *culprit.parents}
+def passed_over(
+    skipped: tuple[Skipped, ...], failing: frozenset[str], culprit: Revision | None, left: tuple[Revision, ...]
+) -> tuple[Skipped, ...]:
+    """The commits that could not be judged; `failing` (shas) ran and showed another failure.
+
+    They adjoin a culprit that was found where it could have begun with them as well, or are among those that are left.
+    """
+    every = tuple(one.revision for one in skipped)
+    near = {one.sha for one in (before_it(culprit, every) if culprit is not None else left)}
     return tuple(
-        replace(one, adjoins=one.revision.sha in near or bool(near & set(one.revision.parents))) for one in skipped
+        replace(one, adjoins=one.revision.sha in near, differently=one.revision.sha in failing) for one in skipped
     )
+
+
+def masked_says(masked: Masked, shown: Mapping[str, Symptom]) -> str:
+    """What was seen of the first that shows the failure, and of those right before it; `shown` by sha."""
+    others = named(masked.different)
+    kinds = ", ".join(sorted({str(shown[one.sha]) for one in masked.different if one.sha in shown}))
+    fail = "fails" if len(masked.different) == 1 else "fail"
+    unjudged = f", and {named(masked.unjudged)} could not be judged" if masked.unjudged else ""
+    return (
+        f"{masked.first.short} “{masked.first.title}” is the first that shows the failure, but {others} right before "
+        f"it {fail} differently ({kinds}){unjudged}: there it could not be seen."
+    )
+
+
+def any_says(masked: Masked) -> str:
+    """What the same search would name if any failure counted, by the trials that were made."""
+    names = " or ".join(f"{one.short} “{one.title}”" for one in masked.any_names)
+    told = f"If any failure counts: the same command with `--match any` names {names}"
+    unjudged = [one for one in masked.any_doubts if one in masked.unjudged]
+    mended = [one for one in masked.any_doubts if one not in masked.unjudged]
+    if unjudged:
+        told += f", if it does not stop at {named(tuple(unjudged))}, older and not to be judged either"
+    if mended:
+        told += f", unless it comes upon {named(tuple(mended))} first, where something failed that was mended later"
+    return f"{told}. The trials are kept, so it makes few or none for the search."
+
+
+def not_apart(masked: Masked) -> str:
+    """What was not proven, and how to come further."""
+    every = " ".join(one.short for one in (*masked.different, *masked.unjudged, masked.first))
+    return (
+        "None of them was taken apart: nothing that works stands right before "
+        f"{masked.first.short}, so its hunks have no base. Read them: `git show {every}`; or help those that fail "
+        "differently over it (`--overlay`, `--env`, `--prepare`) and run again."
+    )
+
+
+def named(revisions: tuple[Revision, ...]) -> str:
+    """Commits in a sentence, the first few of them."""
+    told = [one.short for one in revisions[:MOST_NAMED]]
+    if len(revisions) > MOST_NAMED:
+        told.append(f"{len(revisions) - MOST_NAMED} more")
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
 
 
 def likeliest(weigh: Weigh) -> str:
@@ -59,19 +107,17 @@ def likeliest(weigh: Weigh) -> str:
     return f"It is {count}: {told}{more}; no commit at all {100 * weigh.none():.0f} %."
 
 
-def match_any_says(candidates: tuple[Revision, ...], judged: Mapping[str, Judged]) -> str:
-    """What `--match any` would make of candidates that failed differently; `candidates` with ancestors first."""
-    for position, candidate in enumerate(candidates):
-        seen = judged.get(candidate.sha)
-        if seen is None or seen.judgement.verdict is not Verdict.SKIP:
-            continue
-        symptom = seen.judgement.symptom
-        if symptom.template == MORE:
-            return "Its starts differ too much here: a quieter machine, or an `--effect` that stands out from that."
-        if symptom.kind not in NEVER_RUNS | NEVER_REUSED:
-            older = " or older" if position else ""
-            return f"{candidate.short} fails differently ({symptom}): `--match any` would name it{older}."
-    return "They do not come to their probes, so `--match any` would not decide it either." if judged else ""
+def no_match_any(candidates: tuple[Revision, ...], judged: Mapping[str, Judged]) -> str:
+    """Why `--match any` would not help, of candidates of which none is known to fail differently."""
+    seen = [judged[one.sha] for one in candidates if one.sha in judged]
+    skipped = [one for one in seen if one.judgement.verdict is Verdict.SKIP]
+    if any(one.judgement.symptom.template == MORE for one in skipped):
+        return "Its starts differ too much here: a quieter machine, or an `--effect` that stands out from that."
+    if not skipped:
+        return ""
+    never = all(one.judgement.symptom.kind in NEVER_RUNS for one in skipped)
+    why = "do not come to their probes" if never else "showed neither success nor a failure"
+    return f"Those that were skipped {why}, so `--match any` would not decide it either."
 
 
 def not_tested(request: Request, session: Session) -> tuple[str, ...]:

@@ -173,6 +173,14 @@ class Trials:
             return judge.at_end(seen)
         return judge.verdict(seen, self.terms.signature)
 
+    def fails_differently(self, judged: Judged) -> bool:
+        """Whether it ran and showed another failure than the one that is looked for: `--match any` would count it."""
+        signature = self.terms.signature
+        if signature is None or judged.judgement.verdict is Verdict.BAD:
+            return False
+        anyhow = judge.verdict(self.gauge.seen(judged.trial), replace(signature, match=Match.ANY))
+        return anyhow.verdict is Verdict.BAD
+
     def hold_to(self, tree: Tree) -> None:
         """From now on only what this tree showed counts as failure, whatever other failures the search took for bad.
 
@@ -218,6 +226,9 @@ class Trials:
         watched = trial.observation.until - trial.observation.last_progress
         wanted = self.terms.deadlines.quick or self.terms.deadlines.quiet
         return kind not in WAITING or watched >= wanted
+
+    def serve(self, kind: str) -> bool:
+        return self._lab.serve(kind)
 
     # --- estimates ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from bisect_celery.model import (
     Atom,
     Culprit,
     Judged,
+    Masked,
     Outcome,
     Redact,
     Revision,
@@ -22,6 +23,7 @@ from bisect_celery.model import (
 )
 from bisect_celery.report import advice, private, stacks, words
 from bisect_celery.report.model import (
+    AnyFailure,
     Commit,
     Count,
     End,
@@ -65,7 +67,7 @@ def build(session: Session, redact: Redact, exact: Redact | None = None) -> Repo
         culprit=culprit,
         confirmation=tuple(_count(row, clean) for row in session.culprit.confirmation) if session.culprit else (),
         standing=_standing(session, clean),
-        candidates=tuple(_likely(one, session.probabilities, clean) for one in session.candidates),
+        candidates=tuple(_likely(one, session, clean) for one in session.candidates),
         skipped=tuple(_passed(one, session.judged, clean) for one in session.skipped),
         differences=tuple(
             Other(clean.line(one.what), clean.line(one.theirs), clean.line(one.ours), clean.line(one.why))
@@ -82,6 +84,7 @@ def build(session: Session, redact: Redact, exact: Redact | None = None) -> Repo
         finished_at=clean.maybe(session.finished_at, clean.line),
         elapsed=elapsed(session),
         patch=patch,
+        match_any=_match_any(session.masked, clean),
     )
 
 
@@ -91,8 +94,27 @@ def _commit(revision: Revision, clean: Clean) -> Commit:
     return Commit(revision.sha, clean.line(revision.title), clean.line(author), clean.line(revision.date))
 
 
-def _likely(revision: Revision, probabilities: Iterable[tuple[str, float]], clean: Clean) -> Likely:
-    return Likely(_commit(revision, clean), dict(probabilities).get(revision.sha))
+def _likely(revision: Revision, session: Session, clean: Clean) -> Likely:
+    probability = dict(session.probabilities).get(revision.sha)
+    return Likely(_commit(revision, clean), probability, _shows(revision, session, clean))
+
+
+def _shows(revision: Revision, session: Session, clean: Clean) -> str:
+    """What was seen of a commit that is left, where they differ in that."""
+    skipped = next((one for one in session.skipped if one.revision.sha == revision.sha), None)
+    if skipped is not None:
+        passed = _passed(skipped, session.judged, clean)
+        return f"{'fails differently' if passed.differently else 'could not be judged'}: {passed.reason}"
+    if session.masked is not None and session.masked.first.sha == revision.sha:
+        return "the first that shows the failure"
+    return ""
+
+
+def _match_any(masked: Masked | None, clean: Clean) -> AnyFailure | None:
+    if masked is None:
+        return None
+    names, hiding = (tuple(_commit(one, clean) for one in some) for some in (masked.any_names, masked.different))
+    return AnyFailure(names, len(names) == 1 and not masked.any_doubts, _commit(masked.first, clean), hiding)
 
 
 def _found(culprit: Culprit, patch: str, clean: Clean) -> Found:
@@ -177,8 +199,11 @@ def _count(row: Tally, clean: Clean) -> Count:
 
 def _passed(one: Skipped, judged: Iterable[Judged], clean: Clean) -> Passed:
     """In our words where a trial was made: the judge's rule may quote what an exception said."""
-    tried = next((other for other in judged if other.trial.tree.sha == one.revision.tree), None)
-    return Passed(_commit(one.revision, clean), clean.message(_why(tried) if tried else one.reason), one.adjoins)
+    tried = [other for other in judged if other.trial.tree.sha == one.revision.tree]
+    # Of several starts one that says why it was skipped.
+    tried.sort(key=lambda other: other.judgement.verdict is not Verdict.SKIP)
+    reason = clean.message(_why(tried[0]) if tried else one.reason)
+    return Passed(_commit(one.revision, clean), reason, one.adjoins, one.differently)
 
 
 def _why(skipped: Judged) -> str:

@@ -127,19 +127,38 @@ class Line:
 
 @dataclass(frozen=True)
 class Passed:
-    """A revision that could not be judged, and why."""
+    """A revision that could not be judged, and why. `differently`: it ran, and showed another failure."""
 
     commit: Commit
     reason: str
     adjoins: bool
+    differently: bool = False
 
 
 @dataclass(frozen=True)
 class Likely:
-    """A commit that is left and how likely it is to blame, of 1; None where nothing contradicted itself."""
+    """A commit that is left and how likely it is to blame, of 1; None where nothing contradicted itself.
+
+    `shows` is what was seen of it, in words; empty where it was not tried, or that is told elsewhere.
+    """
 
     commit: Commit
     probability: float | None
+    shows: str = ""
+
+
+@dataclass(frozen=True)
+class AnyFailure:
+    """What `--match any` would name by the trials that were made (`model.Masked`): one of `commits`.
+
+    `sure`: nothing that was seen speaks against it. `hidden_by` are the commits right before `first`, the first that
+    shows the failure, at which another failure hides it.
+    """
+
+    commits: tuple[Commit, ...]
+    sure: bool
+    first: Commit
+    hidden_by: tuple[Commit, ...]
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,8 @@ class Report:
     `title` names the outcome in a few words, `headline` says it all in a sentence; `actions` are what to do,
     first one first. `standing` is where the workers hung; `command` repeats the session, with private values
     left out if `command_private`. `patch` is the fix as `git apply` takes it, empty if there is none;
-    `left_out` says what a shortened rendering does not show. `elapsed` is in seconds.
+    `left_out` says what a shortened rendering does not show. `elapsed` is in seconds. `match_any` is None unless
+    another failure hides where it began.
     """
 
     session: str
@@ -200,6 +220,7 @@ class Report:
     elapsed: float | None
     patch: str = ""
     left_out: tuple[str, ...] = ()
+    match_any: AnyFailure | None = None
 
     @property
     def emulated(self) -> bool:

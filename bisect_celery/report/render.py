@@ -68,8 +68,9 @@ def as_json(report: Report) -> dict[str, Any]:
         "bad": _without(bad, "name"),
         "confirmation": _plain(report.confirmation),
         "standing": _plain(report.standing),
-        "candidates": [{**_plain(one.commit), "probability": one.probability} for one in report.candidates],
-        "skipped": [{**_plain(one.commit), "reason": one.reason, "adjoins": one.adjoins} for one in report.skipped],
+        "candidates": [_flat(one) for one in report.candidates],
+        "skipped": [_flat(one) for one in report.skipped],
+        "match_any": _plain(report.match_any),
         "trials": _plain(report.trials),
         "stack": setting.stack if setting else None,
         "broker": setting.broker if setting else None,
@@ -91,6 +92,11 @@ def as_json(report: Report) -> dict[str, Any]:
 def _culprit(found: Found) -> dict[str, Any]:
     rest = {"cause": _plain(found.cause), "fix": _plain(found.fix), "caveats": list(found.caveats)}
     return {**_plain(found.commit), **rest}
+
+
+def _flat(value: Any) -> dict[str, Any]:
+    """What is told of a commit, beside the commit's own."""
+    return {**_plain(value.commit), **_without(value, "commit")}
 
 
 def _without(value: Any, name: str) -> dict[str, Any]:

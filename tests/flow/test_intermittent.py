@@ -267,9 +267,12 @@ def test_a_parent_that_fails_differently_is_named_with_what_match_any_says(
     assert session.outcome is Outcome.CANDIDATES, session.headline
     assert {one.sha for one in session.candidates} == {parent, incident.culprit}
     assert [one.revision.sha for one in session.skipped] == [parent]
-    (advice,) = session.advice
-    assert f"{parent[:10]} fails differently (task-failed(ZeroDivisionError))" in advice
-    assert "`--match any` would name it" in advice
+    assert [(one.adjoins, one.differently) for one in session.skipped] == [(True, True)]
+    assert session.masked is not None
+    assert (session.masked.first.sha, [one.sha for one in session.masked.any_names]) == (incident.culprit, [parent])
+    assert f"{parent[:10]} right before it fails differently (task-failed(ZeroDivisionError))" in session.headline
+    assert f"with `--match any` names {parent[:10]}" in session.advice[0]
+    assert "None of them was taken apart" in session.advice[1]
 
 
 def test_a_parent_that_does_not_start_is_no_case_for_match_any(machine: Machine) -> None:

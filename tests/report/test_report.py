@@ -185,8 +185,8 @@ def test_a_count_that_contradicts_the_claim_is_marked() -> None:
 
 def test_a_skip_next_to_the_culprit_is_said_aloud() -> None:
     skipped = (Skipped(incident.BROKEN, "whatever", adjoins=True),)
-    assert "**1 of them next to the culprit:**" in markdown(report(incident.session(skipped=skipped)))
-    assert "None of them stands next to the culprit." in markdown(report(incident.session()))
+    assert "**1 of them right before the culprit:**" in markdown(report(incident.session(skipped=skipped)))
+    assert "None of them stands right before the culprit." in markdown(report(incident.session()))
 
 
 def test_a_fix_that_is_not_the_cause_is_shown_as_well() -> None:
@@ -372,7 +372,7 @@ def test_it_always_fits_a_github_comment_and_says_what_is_missing(factor: int) -
     assert fit.size(text) <= fit.LIMIT == 65_536
     assert len(text.encode()) < 4 * 65_536
     assert f"of {factor} skipped revisions are shown; report.json has all of them." in text
-    assert "next to the culprit" in text, "the doubtful one must not be cut"
+    assert "right before the culprit" in text, "the doubtful one must not be cut"
     assert "### What to do" in text
     assert text.count("<details>") == text.count("</details>")
 
