@@ -6,6 +6,7 @@ same thing in any order. The ledger decides nothing; `core.judge` reads the `Obs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -41,8 +42,8 @@ class _Entry:
     done: float | None = None
     finished: float | None = None
     bodies: int = 0
-    retries: int = 0
-    retry: tuple[str | None, str | None] = (None, None)
+    retried: Counter[str] = field(default_factory=Counter)
+    retry: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     value: str | None = None
     process: str | None = None
     words: dict[str, _Word] = field(default_factory=dict)
@@ -52,6 +53,11 @@ class _Entry:
     published: float | None = None
     again: int = 0
     unread: bool = False
+
+    @property
+    def retries(self) -> int:
+        """Each witness tells of every one, or misses some."""
+        return max(self.retried.values(), default=0)
 
     @property
     def state(self) -> str | None:
@@ -79,7 +85,7 @@ class _Entry:
         """Exception and message of the final state, by the best witness who knows it; else of the last retry."""
         state = self.state
         if state is None:
-            return self.retry
+            return next((self.retry[source] for source in WITNESSES if source in self.retry), (None, None))
         told = [self.words[source] for source in WITNESSES if source in self.words]
         told = [word for word in told if word.state == state and state != "SUCCESS"]
         exception = next((word.exception for word in told if word.exception), None)
@@ -236,11 +242,20 @@ class Ledger:
         received = [entry for entry in waiting if entry.received is not None]
         return next(iter(begun or received or waiting), None)
 
-    def retried(self, at: float, id: str, exception: str | None = None, detail: str | None = None) -> None:
-        """The task asked to be run again, and why: its next start is no redelivery."""
+    def runs(self, at: float, id: str) -> None:
+        """The worker, asked, counts it as running: somebody has begun it, whatever events tell."""
+        entry = self._entries.get(id)
+        if entry is not None and entry.started is None:
+            entry.started = at
+
+    def retried(
+        self, at: float, id: str, exception: str | None = None, detail: str | None = None, *, source: str = "event"
+    ) -> None:
+        """A witness (`source`: event, log) says that the task asked to be run again, and why: its next start is no
+        redelivery."""
         entry = self._heard_of(at, id)
-        entry.retries += 1
-        entry.retry = (exception, detail)
+        entry.retried[source] += 1
+        entry.retry[source] = (exception, detail)
         self._moved(at, entry)
 
     def finished(

@@ -98,7 +98,7 @@ def acknowledges_late(seen: Observation) -> bool:
 
 def events_tell(seen: Observation) -> bool:
     """Whether the worker's events tell of our tasks: else that they did not tell of one is no fact."""
-    return any(message.started is not None or "event" in message.sources for message in seen.messages)
+    return any(message.starts or "event" in message.sources for message in seen.messages)
 
 
 def most_frequent(counted: Counter[T]) -> T:

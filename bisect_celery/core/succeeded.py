@@ -72,7 +72,7 @@ def _ends_not_told(seen: Observation) -> int:
         return 0
     told = [message.finished or 0.0 for message in seen.messages if "event" in message.sources]
     silent = [message for message in seen.messages if "event" not in message.sources]
-    if any(message.started is None for message in silent):
+    if not all(message.starts for message in silent):
         return 0  # a task that sends no events at all
     by_processes = all("Worker-" in (message.process or "") for message in silent)
     latest = max(told, default=0.0)

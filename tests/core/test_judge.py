@@ -98,7 +98,7 @@ UNASKED: dict[str, Any] = {
     "messages": (succeeded(1, finished=1.2, **NOT_TOLD), succeeded(2, finished=1.4), succeeded(3, 2, finished=1.9)),
 }
 # A worker whose tasks send no events: their ends are in the log and in the results, and its slots in nobody's words.
-NO_EVENTS: dict[str, Any] = {"sources": ("log", "result"), "started": None, "process": "ForkPoolWorker-1"}
+NO_EVENTS: dict[str, Any] = {"sources": ("log", "result"), "starts": 0, "process": "ForkPoolWorker-1"}
 WITHOUT_EVENTS = (succeeded(1, **NO_EVENTS), succeeded(2, **NO_EVENTS), succeeded(3, 2, **NO_EVENTS))
 LAST_NOT_TOLD = (succeeded(1, finished=1.4), succeeded(2, 2, finished=1.9, **NOT_TOLD))
 OF_A_THREAD = (succeeded(1, finished=1.2, sources=("log", "result")), succeeded(2, 2, finished=1.9))
@@ -258,6 +258,10 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
     # silence
     "begun": (quiet(begun(1), message(2), queues=(queue(0, 2),), held=1), STUCK),
     "begun, cannot be asked": (quiet(begun(1), message(2), queues=(queue(0, 2),)), STUCK),
+    "begun, as only the worker says when it is asked": (
+        quiet(message(1, received=1.1, started=9.0), message(2), queues=(queue(0, 2),), held=1),
+        STUCK,
+    ),
     "begun, and the worker runs nothing": (quiet(begun(1), message(2), held=0), UNKNOWN),
     "begun, and the worker runs only others'": (quiet(begun(1), message(2), held=1, held_others=1), UNKNOWN),
     "begun and retrying": (

@@ -120,6 +120,41 @@ def test_a_retry_is_no_redelivery_in_whatever_order_it_is_told(order: list[str])
     assert only(ledger).state == "SUCCESS"
 
 
+@given(st.permutations(["started", "started", "event", "log"]))
+def test_a_retry_that_two_witnesses_tell_is_one(order: list[str]) -> None:
+    """And the reason is the event's: the log's may be the project's own words."""
+    ledger = ledger_of()
+    for at, what in enumerate(order, start=2):
+        if what == "started":
+            ledger.started(float(at), "m0")
+        else:
+            ledger.retried(float(at), "m0", "OSError", f"as the {what} says", source=what)
+    message = only(ledger)
+    assert (message.starts, message.retries, message.detail) == (1, 1, "as the event says")
+
+
+def test_a_retry_that_only_the_log_tells_is_no_redelivery() -> None:
+    """A pool of threads drops events: that the task was begun again may come through, and why may not."""
+    ledger = ledger_of()
+    for at in (2.0, 4.0):
+        ledger.started(at, "m0")
+    ledger.retried(3.0, "m0", "OSError", "gone", source="log")
+    message = only(ledger)
+    assert (message.starts, message.retries, message.exception, message.detail) == (1, 1, "OSError", "gone")
+
+
+def test_what_the_worker_says_it_runs_was_begun_and_nothing_more() -> None:
+    ledger = ledger_of(1, 1)
+    ledger.started(2.0, "m0")
+    for identity in ("m0", "m1", "theirs"):
+        ledger.runs(7.0, identity)
+    first, second = ledger.observation(9.0).messages
+    assert (first.started, first.starts) == (2.0, 1)
+    assert (second.started, second.starts) == (7.0, 0)
+    assert ledger.last_progress == 2.0, "asking moves nothing"
+    assert ledger.observation(9.0).others == 0
+
+
 def test_a_second_start_that_nobody_asked_for_is_a_redelivery() -> None:
     ledger = ledger_of()
     for at in (2.0, 3.0):
