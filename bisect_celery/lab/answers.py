@@ -44,6 +44,10 @@ class Answers:
             self._children |= self._children_now
         self._learn(asked)
 
+    def complete(self) -> bool:
+        """Whether all that was asked was answered."""
+        return self.held is not None and self.concurrency is not None
+
     def _of_others(self, ids: list[str] | tuple[str, ...]) -> int:
         return sum(not self._ledger.is_ours(identity) for identity in ids)
 

@@ -38,7 +38,7 @@ def prepare(place: Place, plan: Plan, environment: Environment, cancel: Cancel) 
 
 
 class Boot:
-    """The steps up to ready, for the first start and for every later one."""
+    """The steps up to ready, for the first start and for every later one. `answered`: whether a worker ever did."""
 
     def __init__(
         self, plan: Plan, deadlines: Deadlines, signs: Signs, loop: Loop,
@@ -46,6 +46,7 @@ class Boot:
     ) -> None:  # fmt: skip
         self._plan, self._deadlines, self._signs, self._loop = plan, deadlines, signs, loop
         self._worker, self._sender, self._counts, self._answers = worker, sender, counts, answers
+        self.answered = False
 
     def until_loaded(self) -> str | None:
         """Wait for the sender's word on the app; its own failure to load it is why the worker would not boot."""
@@ -79,34 +80,41 @@ class Boot:
         stands = self._starts()
         if self._signs.foreign is not None:
             return "foreign"
-        ended = self.until_loaded()
-        if not stands and ended != "foreign":
-            return self._signs.fails(self._worker.boot_failure(self._deadlines.boot))
-        if ended is None:
-            self._until_answers()
-        return ended
+        if (ended := self.until_loaded()) is not None:
+            return ended
+        return self._until_answers(0.0) if stands else self._failed()
 
     def again(self) -> str | None:
-        """Start it once more, until it stands."""
+        """Start it once more, until it stands and answers."""
+        began = self._loop.now()
         if not self._starts():
-            return self._signs.fails(self._worker.boot_failure(self._deadlines.boot))
-        return "foreign" if self._signs.foreign is not None else None
+            return self._failed()
+        return "foreign" if self._signs.foreign is not None else self._until_answers(began)
 
     def _starts(self) -> bool:
         self._worker.start()
         return self._loop.wait(self._counts.stand, self._deadlines.boot, self._sender, self._worker)
 
-    def _until_answers(self) -> None:
-        """A worker that can be asked is ready when it answers: its consumer stands before its main loop runs.
+    def _failed(self) -> str:
+        return self._signs.fails(self._worker.boot_failure(self._deadlines.boot))
+
+    def _until_answers(self, began: float) -> str | None:
+        """A worker that can be asked is ready when it answers: its consumer stands before its main loop runs. So one
+        that ends before it has answered did not boot, whether it had stood for a moment or not.
 
         One that never does (its main process hangs) is given as long again as its boot took, and then its probes: the
         standing consumer takes them, and what becomes of them is the symptom.
         """
         now = self._loop.now()
-        end = now + min(max(ASK_DEADLINE, now), self._deadlines.boot)
-        while not self._worker.gone() and not self._sender.gone():
+        end = now + min(max(ASK_DEADLINE, now - began), self._deadlines.boot)
+        while not self._sender.gone():
             self._answers.ask()
-            deaf = self._signs.ready and self._counts.nobody_to_ask()
-            answered = self._answers.held is not None and self._answers.concurrency is not None
-            if answered or deaf or self._loop.now() > end:
-                return
+            if self._answers.complete():
+                self.answered = True
+                break
+            if self._worker.gone():
+                return self._failed()
+            if (self._signs.ready and self._counts.nobody_to_ask()) or self._loop.now() > end:
+                break
+        self._answers.held = None  # of before anything was sent
+        return None

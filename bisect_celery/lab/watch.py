@@ -87,7 +87,6 @@ class Watch:
         )
         self._relay: Relay | None = None
         self._ready_at: float | None = None
-        self._can_answer = False
         self._next_look = 0.0
         self._lent = 0.0
         for identity in left:
@@ -158,6 +157,7 @@ class Watch:
             log_forbidden=signs.log_forbidden,
             children_replaced=signs.children_replaced,
             memory=self._memory.peaks(),
+            answered=self._booting.answered if self._ready_at is not None else None,
         )
 
     # --- up to ready ---------------------------------------------------------------------------------
@@ -181,7 +181,6 @@ class Watch:
         ended = self._booting.first()
         if ended is None:
             self._ready_at = math.floor(self.now() * 1000) / 1000  # never after what is sent next
-            self._can_answer, self._answers.held = self._answers.held is not None, None
             self._ledger.begin(self.now())
             self._signs.judging = True
         return ended
@@ -201,7 +200,7 @@ class Watch:
 
     def _slots_free(self) -> bool:
         """By the worker's own count; a worker that cannot be asked has told the end of every task by itself."""
-        if not self._can_answer and self._ledger.all_returned():
+        if not self._booting.answered and self._ledger.all_returned():
             return self._ledger.drained()
         self._answers.ask()
         return self._answers.held == 0 and self._ledger.drained()

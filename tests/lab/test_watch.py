@@ -236,6 +236,11 @@ def test_a_task_that_ignores_itself_is_no_success(tried: Tried) -> None:
     assert tried.seen.symptom == Symptom(Kind.TASK_FAILED, None, "IGNORED")
 
 
+@of(Scenario(shop(PLAIN), probe=Probe(None, '["any"]', sender="harness", queue="celery")))
+def test_a_task_that_every_celery_has_is_sent_from_outside_too(tried: Tried) -> None:
+    assert_completed(tried, "event", "log")
+
+
 @of(Scenario(shop(PLAIN), probe=Probe("shop.gone", "[3]")))
 def test_an_unregistered_task(tried: Tried) -> None:
     assert tried.kind is Kind.UNREGISTERED
@@ -673,6 +678,47 @@ def test_a_worker_that_never_comes_up(tried: Tried) -> None:
     assert tried.observation.failure is not None
     assert tried.observation.failure.reason == "no consumer stood on a queue within 20 s"
     assert tried.observation.failure.timed_out
+
+
+ENDS_WHEN_READY = """
+from celery.signals import worker_ready
+@worker_ready.connect
+def end(**_):
+    os._exit(7)
+"""
+
+
+def assert_never_ready(tried: Tried) -> None:
+    """It had stood, and its log says "ready"; that this was seen before it had ended is chance."""
+    told = "the worker ended with status <n> before it was ready"
+    assert tried.seen.symptom == Symptom(Kind.BOOT_FAILED, None, told), tried.seen
+
+
+@of(Scenario(shop(PLAIN, ENDS_WHEN_READY)))
+def test_a_worker_that_ends_before_it_answers_did_not_boot(tried: Tried) -> None:
+    assert_never_ready(tried)
+
+
+@of(Scenario(shop("app.conf.worker_enable_remote_control = False", PLAIN, ENDS_WHEN_READY)))
+def test_a_worker_that_cannot_be_asked_and_ends_before_it_takes_anything_did_not_boot(tried: Tried) -> None:
+    assert_never_ready(tried)
+
+
+@of(
+    Scenario(
+        shop(
+            """
+            from celery.signals import worker_process_init
+            @worker_process_init.connect
+            def end(**_):
+                sys.exit("no journal")
+            """,
+            PLAIN,
+        )
+    )
+)
+def test_a_pool_that_does_not_start_is_the_same_failure_whenever_it_is_seen(tried: Tried) -> None:
+    assert tried.seen.symptom == Symptom(Kind.WORKER_DIED, None, "pool processes"), tried.seen
 
 
 # --- never ours --------------------------------------------------------------------------------------
