@@ -105,7 +105,7 @@ class Signs:
         elif kind == "task-started":
             self._ledger.started(at, identity)
         elif kind == "task-retried":
-            self._ledger.retried(at, identity, *_exception_in(event))
+            self._ledger.retried(at, identity, *_reason_in(event))
         elif kind == "task-failed":
             exception, detail = _exception_in(event)
             self._ledger.finished(at, identity, "FAILURE", "event", exception=exception, detail=detail)
@@ -119,7 +119,7 @@ class Signs:
         self.log.append(line)
         at = self._now()
         self._done_in(line, at)
-        self._refusal_in(line)
+        line = logs.plain(line)
         self._named_in(line)
         refused = logs.not_emulated(line)
         if refused is not None:
@@ -133,6 +133,11 @@ class Signs:
         sign = logs.read_line(line)
         if sign is None:
             return
+        for part in logs.said(line):
+            self._said(at, part)
+
+    def _said(self, at: float, line: str) -> None:
+        self._refusal_in(line)
         if sign.id is not None:
             self._task_line(at, sign.id, sign)
         else:
@@ -161,6 +166,9 @@ class Signs:
         elif sign.what == "failed":
             exception, detail = told_exception(sign.raised or "")
             self._ledger.finished(
+        elif sign.what == "retry":
+            reason = logs.retry_reason(sign.raised or "")
+            self._ledger.retried(at, id, *(told_exception(reason) if reason else (None, None)), source="log")
                 at, id, "FAILURE", "log", exception=exception, detail=detail, process=sign.process
             )  # fmt: skip
         elif sign.what in _LOG_STATES:
@@ -255,7 +263,17 @@ class Signs:
 
     def _failed(self, said: dict[str, Any]) -> None:
         self._complaint(Stage.PROBE if self.loaded else Stage.BOOT, said)
+        """A request that it runs was begun; is it not acknowledged, its task acknowledges late."""
 
+        for identity in said.get("held") or ():
+            self._ledger.runs(self._now(), identity)
+        if self.facts.acks_late is None and (known := self._acknowledged(said)):
+            self.facts = replace(self.facts, acks_late=not all(known))
+
+    def _acknowledged(self, said: dict[str, Any]) -> list[bool]:
+        """Of each message of ours that it runs whether it is acknowledged, where it says so."""
+        told = zip(said.get("held") or (), said.get("acknowledged") or (), strict=False)
+        return [bool(one) for identity, one in told if one is not None and self._ledger.is_ours(identity)]
     def _unreadable(self, said: dict[str, Any]) -> None:
         self._complaint(Stage.RESULT, said)
 
@@ -289,3 +307,8 @@ def _told(raised: str) -> str:
 
 def _exception_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
     return told_exception(str(event.get("exception") or ""), str(event.get("traceback") or ""))
+def _reason_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
+    """A retry need not have an exception; its event has the word `None` then."""
+    return (None, None) if event.get("exception") in (None, "None") else _exception_in(event)
+
+

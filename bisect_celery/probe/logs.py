@@ -7,6 +7,7 @@ end is written by the pool process, before signals and acknowledgement; until 3.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ UUID = r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _TASK = rf"[Tt]ask:? (?P<name>\S+?)\[{UUID}\]"
 _RAISED = r"(?P<raised>\S.*)$"
 _PROCESS = re.compile(r"/(?P<process>(?:Fork|Spawn)?PoolWorker-[\d:]+|MainProcess|Worker-\d+)\]")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Where loggers that write JSON put what was said, and the traceback (python-json-logger, structlog and others).
+_MESSAGE, _TRACE = ("message", "msg", "event"), ("exc_info", "exception", "traceback")
+_RETRY = re.compile(r"Retry (?:in -?[\d.]+s|at [\d :.T+-]+?)(?:: (?P<raised>\S.*))?$")
+_CALL = re.compile(r"[^\W\d][\w.]*\(")
+_STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("received", re.compile(rf"{_TASK} received")),
     ("received", re.compile(rf"(?:Received|Got) task(?: from broker)?: (?P<name>\S+?)\[{UUID}\]")),
@@ -46,7 +53,8 @@ _OUTGROWN = re.compile(r"child process exiting after exceeding memory limit \(\d
 _READY = re.compile(r"(?:^|[\s\]])\S+@\S+ (?:ready|has started)\.$")
 _ERROR = re.compile(r"\[[^\]]*?(?:ERROR|CRITICAL)/\w+")
 _UNRECOVERABLE = re.compile(r"Unrecoverable error: (?P<raised>\S.*)$")
-_PREFIX = re.compile(r"^\[[^\]]*\b[A-Z]+/\w")
+# How a line of a log begins, Celery's own or one that is JSON: what stands behind it was logged, not printed.
+_PREFIX = re.compile(r"^(?:\[[^\]]*\b[A-Z]+/\w|\{\")")
 _TRACEBACK = re.compile(r"^(?P<indent>\s*)Traceback \(most recent call last\):")
 _WORDS = re.compile(r"^(?P<type>[^\W\d][\w.]*)(?:: (?P<message>.*)|:?$)")
 _NAMED = re.compile(
@@ -70,6 +78,48 @@ class LogSign:
     process: str | None = None
 
 
+def plain(line: str) -> str:
+    """Without the colours that Celery (`worker_log_color`) and projects put into a log."""
+    return _COLOUR.sub("", line).rstrip("\r")
+
+
+def said(line: str) -> list[str]:
+    """The lines that a plain line of a log stands for: itself; of JSON the message and the traceback."""
+    if not line.startswith("{"):
+        return [line]
+    try:
+        written = json.loads(line)
+    except (ValueError, RecursionError):
+        return [line]
+    first = next((text for key in _MESSAGE if isinstance(text := written.get(key), str)), None)
+    if first is None:
+        return [line]
+    traces = [text for key in _TRACE if isinstance(text := written.get(key), str)]
+    return [part for text in (first, *traces) for part in text.splitlines()] or [""]
+
+
+def retry_reason(words: str) -> str | None:
+    """The exception for which a task asks to be run again, or its own words (`celery.exceptions.Retry`)."""
+    found = _RETRY.match(words)
+    return found["raised"] if found else words
+
+
+def _exception(line: str, raised: str) -> str:
+    """Celery's own format ends with the `repr`, whatever that is. Another one may go on behind it."""
+    call = None if _PREFIX.match(line) else _CALL.match(raised)
+    return raised[: _end_of_call(raised, call.end())] if call else raised
+
+
+def _end_of_call(text: str, at: int) -> int:
+    """Where the parenthesis closes that was opened before `at`; the end where none does."""
+    depth = 1
+    while depth and at < len(text):
+        quoted = _STRING.match(text, at)
+        depth += (text[at] == "(") - (text[at] == ")")
+        at = quoted.end() if quoted else at + 1
+    return at if not depth else len(text)
+
+
 def read_line(line: str) -> LogSign | None:
     """What one line of a worker's log says of a task or its pool; None for everything else."""
     process = _PROCESS.search(line)
@@ -77,7 +127,8 @@ def read_line(line: str) -> LogSign | None:
     for what, pattern in _RULES:
         if found := pattern.search(line):
             groups = found.groupdict()
-            return LogSign(what, groups.get("id"), groups.get("raised"), where)
+            raised = groups.get("raised")
+            return LogSign(what, groups.get("id"), raised and _exception(line, raised), where)
     for what, pattern in (
         ("unregistered", _UNREGISTERED),
         ("lost", _LOST),

@@ -60,6 +60,49 @@ def test_a_witness_is_known_to_work_once_the_worker_was_heard_through_it() -> No
     assert heard.lines(MAIN.format("INFO") + "celery@here ready.").heard == ("event", "log")
 
 
+def test_a_failure_that_only_a_log_of_json_or_of_colours_tells_is_the_same_failure() -> None:
+    said = f"Task shop.work[{ID}] raised unexpected: ValueError('no order 17')"
+    written = json.dumps({"message": said, "exc_info": "Traceback …\nValueError: no order 17", "args": "(17, 'ada')"})
+    for line in (MAIN.format("ERROR") + said, f"\x1b[1;31m{MAIN.format('ERROR')}{said}\x1b[0m", written, f"{said} #17"):
+        (message,) = Heard().lines(line).messages
+        assert (message.state, message.exception, message.detail) == ("FAILURE", "ValueError", "no order 17"), line
+
+
+def test_a_retry_is_told_by_the_log_as_by_the_event() -> None:
+    """A pool of threads drops events; then the next start is no redelivery all the same."""
+    reasons = []
+    for told in (1, 2, 3):
+        heard = Heard()
+        heard.signs.event({"type": "task-started", "uuid": ID})
+        if told & 1:
+            heard.signs.event({"type": "task-retried", "uuid": ID, "exception": "OSError('gone')"})
+        if told & 2:
+            heard.lines(MAIN.format("INFO") + f"Task shop.work[{ID}] retry: Retry in 180s: OSError('gone')")
+        heard.signs.event({"type": "task-started", "uuid": ID})
+        (message,) = heard.lines().messages
+        assert (message.starts, message.retries) == (1, 1)
+        reasons.append((message.exception, message.detail))
+    assert set(reasons) == {("OSError", "gone")}
+
+
+def test_a_retry_without_an_exception_has_none() -> None:
+    event, line = Heard(), Heard()
+    event.signs.event({"type": "task-retried", "uuid": ID, "exception": "None"})
+    line.lines(MAIN.format("INFO") + f"Task shop.work[{ID}] retry: Retry in 180s")
+    for heard in (event, line):
+        (message,) = heard.lines().messages
+        assert (message.retries, message.exception, message.detail) == (1, None, None)
+
+
+def test_what_the_worker_runs_was_begun_and_tells_when_it_is_acknowledged() -> None:
+    for acknowledged, late in (([False, True], True), ([True, False], False), ([None, None], None), ([], None)):
+        heard = Heard()
+        said = {"event": "asked", "held": [ID, "another"], "acknowledged": acknowledged}
+        heard.signs.sender_line(json.dumps(said))
+        assert heard.lines().messages[0].started is not None
+        assert heard.signs.facts.acks_late is late
+
+
 def test_what_the_sender_has_published_is_known_from_its_word_on() -> None:
     heard = Heard()
     heard.signs.sender_line(json.dumps({"event": "sent", "id": ID, "wave": 1}))

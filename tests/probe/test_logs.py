@@ -103,6 +103,86 @@ def test_the_table_of_lines(line: str) -> None:
     assert logs.read_line(line) == LINES[line]
 
 
+RED, PLAIN = "\x1b[1;31m", "\x1b[0m"
+REFUSED = main("ERROR", "Received invalid task message: no")
+# What a line of a file says, whoever wrote it: the lines that Celery would have written.
+WRITTEN = {
+    child("ERROR", f"Task {TASK} raised unexpected: ValueError('no order')"): [
+        child("ERROR", f"Task {TASK} raised unexpected: ValueError('no order')")
+    ],
+    # CELERYD_LOG_COLOR, and projects that colour their log themselves
+    RED + REFUSED: [REFUSED],
+    f"kombu.exceptions.ContentDisallowed: no{PLAIN}": ["kombu.exceptions.ContentDisallowed: no"],
+    "celery@shop ready.\r": ["celery@shop ready."],
+    # JSON, as python-json-logger, structlog and others write it
+    '{"levelname": "INFO", "message": "celery@shop ready."}': ["celery@shop ready."],
+    '{"event": "celery@shop ready.", "level": "info"}': ["celery@shop ready."],
+    '{"msg": "Received invalid task message: no\\nIgnored.", "exc_info": "Traceback:\\nContentError: no"}': [
+        "Received invalid task message: no", "Ignored.", "Traceback:", "ContentError: no",
+    ],
+    '{"message": {"order": 17}}': ['{"message": {"order": 17}}'],
+    '{"order": 17}': ['{"order": 17}'],
+    "{not JSON": ["{not JSON"],
+    "[17]": ["[17]"],
+    "": [""],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WRITTEN)
+def test_what_a_line_says_whatever_it_is_dressed_in(line: str) -> None:
+    assert logs.said(logs.plain(line)) == WRITTEN[line]
+
+
+@given(st.text())
+def test_any_line_says_something_without_colours(line: str) -> None:
+    assert logs.said(line)
+    assert logs.plain(f"{RED}{line}{PLAIN}") == logs.plain(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Task {TASK} raised unexpected: ValueError('no order')",
+        f"12:00 tasks Task {TASK} raised unexpected: ValueError('no order') [request 17] [ada@shop.example]",
+        f"worker-7 | Task {TASK} raised unexpected: ValueError('no order'), in 17 s",
+    ],
+)
+def test_what_a_format_of_the_projects_own_puts_behind_an_exception_is_no_part_of_it(line: str) -> None:
+    found = logs.read_line(line)
+    assert found is not None
+    assert (found.what, found.id, found.raised) == ("failed", ID, "ValueError('no order')")
+
+
+@pytest.mark.parametrize("quoted", ["'a)b(\"'", '"it\'s :)"', "'a\\')'", "('x', [1, ')'])", "Inner('(')", "b')'"])
+def test_the_end_of_an_exception_is_found_whatever_it_quotes(quoted: str) -> None:
+    found = logs.read_line(f"Task {TASK} raised unexpected: ValueError({quoted}) and more (of it)")
+    assert found is not None
+    assert found.raised == f"ValueError({quoted})"
+
+
+def test_an_exception_in_celerys_own_format_is_the_rest_of_the_line() -> None:
+    """Its `repr` may be anything."""
+    for raised in ("Order(17) and its mail", "ValueError('no order", "<Order 17>"):
+        found = logs.read_line(child("ERROR", f"Task {TASK} raised unexpected: {raised}"))
+        assert found is not None
+        assert found.raised == raised
+
+
+REASONS = {
+    "Retry in 180s: OSError('gone')": "OSError('gone')",
+    "Retry in 0.5s: OSError('gone: away')": "OSError('gone: away')",
+    "Retry at 2026-11-22 18:36:17.339000+00:00: OSError('gone')": "OSError('gone')",
+    "Retry in 180s": None,
+    "Retry at 2026-11-22 18:36:17+00:00": None,
+    "the shop is closed": "the shop is closed",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_why_a_task_asks_to_be_run_again(reason: str) -> None:
+    assert logs.retry_reason(reason) == REASONS[reason]
+
+
 @pytest.mark.parametrize("line", NOTHING)
 def test_lines_that_say_nothing_of_a_task(line: str) -> None:
     assert logs.read_line(line) is None
@@ -198,6 +278,7 @@ WORDS: dict[str, tuple[list[str], str | None]] = {
     ),
     "a traceback of nobody's": ([main("INFO", "celery@shop ready."), "", *CRASH], "MemoryError: 17"),
     "a task's traceback": (FAILED_TASK, None),
+    "a traceback, and then lines of JSON": ([*CRASH, '{"message": "celery@shop ready."}'], None),
     "a task's traceback, and then more": ([*FAILED_TASK, main("INFO", f"Task {TASK} received")], None),
     "nothing": ([], None),
     "no word": ([main("INFO", "celery@shop ready.")], None),
