@@ -107,13 +107,16 @@ class Request:
 
     `subfolder` is where in the tree the app lives ("" or "services/mail"), POSIX style. `worker` are the
     words after `celery -A APP worker`. `environment` are variables for every program of a trial, with
-    the placeholders `{broker_url}`, `{result_url}`, `{database_url}`, `{work_dir}` still in them;
+    the placeholders `{broker_url}`, `{result_url}`, `{database_url}`, `{work_dir}` and others still in them;
     `secrets` are those of their values that must never be printed. `budget` is in minutes,
     `ceiling` the longest a trial may be watched, in seconds. `scenario` replaces the first wave of probes (empty: send
     and wait). `upgrade_from` names the revision whose leavings every trial begins with: "good", or any revision.
     `start` is the program that those words belong to, one of `STARTS`.
     `fails` is how often a start at BAD is known to fail (1: always; None: not known), `confidence` how sure to be of a
     commit when trials contradict one another.
+    `services` stand beside the broker ("redis", "postgres", "mariadb"), fresh in each trial. `migrate` is a command
+    that fills a database and does only what is missing when it is run again: what it made is copied to other trials.
+    `workload` is the folder of the app when what is searched is a library that it uses; then `subfolder` is in there.
     """
 
     repository: Path
@@ -143,6 +146,9 @@ class Request:
     fails: float | None = None
     confidence: float = 0.95
     start: str = "celery worker"
+    services: tuple[str, ...] = ()
+    migrate: str | None = None
+    workload: Path | None = None
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------
@@ -335,7 +341,7 @@ class WorkerFacts:
     `web_app` is the app by which a web process would send the task, which imports the task and not what `-A` names:
     "project" (the same app), "default" (Celery's own, without the project's settings), "another"; None: not looked, or
     nothing could be seen. `web_broker` is the host that app would publish to without our override ("ours": the settings
-    have it from us).
+    have it from us). `result_at`: where results go, "ours" or an address, of a backend that is no part of the broker.
     """
 
     celery: str | None = None
@@ -350,6 +356,7 @@ class WorkerFacts:
     broker_kind: str | None = None
     web_app: str | None = None
     web_broker: str | None = None
+    result_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -581,7 +588,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class StackFacts:
-    """What was taken to run trials in, and why: the first line of every run."""
+    """What was taken to run trials in, and why: the first line of every run.
+
+    `services` are those beside the broker, each with its version.
+    """
 
     name: str
     broker: str
@@ -590,6 +600,7 @@ class StackFacts:
     why: str
     walled: bool
     detail: str = ""
+    services: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -812,7 +823,8 @@ class Place(Protocol):
 
     `checkout`, `work_dir` (HOME, TMPDIR, databases) and `guest` (our guest files) are paths as programs see
     them; `broker_url` is how programs reach the broker, `harness_url` how we do. `idle` is the share of one core up to
-    which a worker that does nothing may seem to work, by `worked`.
+    which a worker that does nothing may seem to work, by `worked`. `bindings` are what programs reach services by, and
+    the trial's database: placeholders (`database_url`, `redis_host` …) with their values.
     """
 
     checkout: str
@@ -822,6 +834,7 @@ class Place(Protocol):
     harness_url: str
     vhost: str
     idle: float
+    bindings: Mapping[str, str]
 
     def start(self, program: Program) -> Running:
         """Start a program; its stop is registered with the place."""
@@ -856,6 +869,18 @@ class Place(Protocol):
 
     def restore(self, archive: Path) -> None:
         """Fill the work folder from such an archive. Before the first program is started."""
+        ...
+
+    def copy_database(self, key: str) -> bool:
+        """Fill the trial's database with what was kept under `key`; False when nothing was. Raises InfraError."""
+        ...
+
+    def empty_database(self) -> None:
+        """Take back what was copied or put into the trial's database. Raises InfraError."""
+        ...
+
+    def keep_database(self, key: str) -> None:
+        """Keep what the trial's database holds under `key`, for the session's later trials. Its programs have ended."""
         ...
 
     def definitions(self) -> bytes:
@@ -902,6 +927,10 @@ class Stack(Protocol):
 
     def stop(self) -> None:
         """Take everything down. Idempotent."""
+        ...
+
+    def serve(self, kind: str, cancel: Cancel) -> bool:
+        """From now on every place has this service as well (`Request.services`); False where it cannot be had."""
         ...
 
     def place(

@@ -48,7 +48,8 @@ def _parameters(function: Callable[..., int], hints: dict[str, Any], command: st
 
 
 def _flag(setting: Setting) -> inspect.Parameter:
-    kind: Any = bool if is_switch(setting) else str | None if setting.parse else list[str] | None
+    several = setting.many or setting.parse is None
+    kind: Any = bool if is_switch(setting) else list[str] | None if several else str | None
     return inspect.Parameter(
         _parameter(setting.name),
         inspect.Parameter.KEYWORD_ONLY,

@@ -87,6 +87,7 @@ def load(flags: Mapping[str, object], *, typed_in: Path, root: Path, caller_envi
         _from_file(typed_in, root),
         _from_pyproject(typed_in, root),
     ]
+    layers.append(_from_workload(layers))
     settings: dict[str, object] = {}
     sources: dict[str, str] = {}
     for layer in layers:
@@ -155,6 +156,13 @@ def _from_pyproject(typed_in: Path, root: Path) -> Layer:
                     raise UserError(f"{TABLE} in {path} is not a table.", "")
                 return _table(table, path, f"{TABLE} of pyproject.toml")
     return {}
+
+
+def _from_workload(layers: Sequence[Layer]) -> Layer:
+    """What stands beside the app of a library under test; whatever is said where the library is, is said louder."""
+    given = next((layer["workload"] for layer in layers if "workload" in layer), None)
+    folder = values.path(given) if given is not None else None
+    return _from_file(folder, folder) if folder is not None else {}
 
 
 def _toml(path: Path) -> dict[str, Any]:

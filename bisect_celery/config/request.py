@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ def to_request(
         sources=tuple(sorted(sources.items())),
     )
     request = dataclasses.replace(bare, **_said(loaded, ""))
+    request = dataclasses.replace(request, services=_services(request))
     if probe.judges and request.fails is not None and request.fails < 1:
         raise UserError(
             "`--fails` is for failures that come and go, `--judge` for what is worse in every start.",
@@ -118,6 +120,33 @@ def told_of_message(request: Request) -> str | None:
         if key in sources:
             parts.append(words.format(sources[key]))
     return f"Message: {'; '.join(parts)}."
+
+
+_OF_REDIS = re.compile(r"\{redis_(?:url|host|port|name|password)\}")
+_OF_DATABASE = re.compile(r"\{database_(?:host|port|name|user|password)\}")
+
+
+def _services(request: Request) -> tuple[str, ...]:
+    """What was asked for, and a Redis where a variable names one. Raises UserError where one names a server's parts
+    and no server was asked for."""
+    named = [(name, value) for name, value in request.environment]
+    found = request.services
+    if any(_OF_REDIS.search(value) for _, value in named) and "redis" not in found:
+        found = (*found, "redis")
+    if not set(found) - {"redis"}:
+        for name, value in named:
+            if part := _OF_DATABASE.search(value):
+                raise UserError(
+                    f"`{name}` takes {part[0]}, and a trial's own database is a file without `--service`.",
+                    "Say which server: `--service postgres` or `--service mariadb`.",
+                )
+    if request.upgrade_from and found:
+        raise UserError(
+            "What an older revision leaves in a service cannot be carried over yet, so `--upgrade-from` would be half "
+            f"of a state beside `--service {' '.join(found)}`.",
+            "Leave one of them out.",
+        )
+    return found
 
 
 def _refuse_contradictions(probe: Probe) -> None:

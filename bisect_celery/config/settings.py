@@ -27,7 +27,8 @@ DEMO_TOO = EVERYWHERE | {"demo"}
 class Setting:
     """One setting. `field` is where its value lies in the Request ("probe.expect"; "" when `config.request` places it).
 
-    `parse` is None for what adds up over all layers (variables, overlays). `on` are the commands that take its flag.
+    `parse` is None for what adds up over all layers (variables, overlays). `on` are the commands that take its flag,
+    which may be given more than once where there may be `many`.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Setting:
     help: str
     field: str = ""
     on: frozenset[str] = EVERYWHERE
+    many: bool = False
 
     @property
     def name(self) -> str:
@@ -74,11 +76,20 @@ SETTINGS = (
             "probe.judges"),
     Setting("effect", values.number, "How much worse counts for --judge, in percent (25).", "probe.effect"),
     Setting("env", None,
-            "NAME=VALUE for the trials; {broker_url} {result_url} {database_url} {work_dir} are filled in."),
+            "NAME=VALUE for the trials; {broker_url} {result_url} {database_url} {work_dir} and more are filled in."),
     Setting("env-file", None, "A file of such lines."),
     Setting("pass", None, "A variable to take from this environment, by name."),
     Setting("overlay", None, "A file copied into every tree: FILE or FILE:PATH/IN/TREE."),
-    Setting("prepare", values.string, "A command before each worker, e.g. 'python manage.py migrate'.", "prepare"),
+    Setting("workload", values.path,
+            "The folder of an app that uses the library searched here; it is the same at every revision.", "workload"),
+    Setting("service", values.services,
+            "redis, postgres or mariadb, fresh in each trial; {redis_url}, {database_url}, {database_host} … name it.",
+            "services", many=True),
+    Setting("migrate", values.string,
+            "A command that migrates the database, e.g. 'python manage.py migrate'; what it made is copied on.",
+            "migrate"),
+    Setting("prepare", values.string, "A command before each worker, after --migrate: 'python manage.py loaddata x'.",
+            "prepare"),
     Setting("scenario", values.steps, "A TOML file of steps: send, wait, expect, restart-broker, cut, restart-worker.",
             "scenario"),
     Setting("upgrade-from", values.string,

@@ -189,6 +189,27 @@ def judges(given: Given) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+SERVICES = {
+    "redis": "redis",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "mariadb": "mariadb",
+    "mysql": "mariadb",
+}
+
+
+def services(given: Given) -> tuple[str, ...]:
+    """What stands beside the broker, as a list or with commas; of databases one."""
+    texts = given.raw if isinstance(given.raw, (list, tuple)) else [string(given)]
+    names = [name for text in texts for name in re.split(r"[,\s]+", str(text).strip()) if name]
+    for name in names:
+        one_of(*SERVICES)(dataclasses.replace(given, raw=name))
+    found = tuple(dict.fromkeys(SERVICES[name] for name in names))
+    if len(set(found) - {"redis"}) > 1:
+        raise UserError(f"{given.label} names two databases, and a trial has one.", "Leave one of them out.")
+    return found
+
+
 def path(given: Given) -> Path:
     return (given.folder / Path(string(given)).expanduser()).absolute()
 

@@ -173,10 +173,10 @@ class _One:
             seconds=made.seconds,
             artifacts=str(made.artifacts),
         )
-        replaced = replaced_backend(made.observation, self._plan)
+        replaced = replaced_backend(made.observation, self._plan, self._lab.serve)
         if replaced is not None:
             self._plan = replaced
-            self._listener(Note(backend_note(made.observation.worker.result_backend)))
+            self._listener(Note(backend_note(made.observation.worker.result_backend, replaced)))
             return self.run(tree, deadlines, signature, purpose)
         self._made.append(trial)
         judged = self._judged(trial, signature)
@@ -205,7 +205,7 @@ class _One:
     def _kept(self) -> Standard:
         """What the good end is held to, its measures included."""
         measured = self.gauge.standard
-        return replace(self._standard, latency=measured.latency, memory=measured.memory)
+        return replace(self._standard, latency=measured.latency, memory=measured.memory, apart=measured.apart)
 
     def settled(self, tree: Tree, baseline: Baseline) -> Judged:
         self._standard = baseline.standard
@@ -254,6 +254,8 @@ class _One:
                 f"Look at it alone: `bisect-celery try {bad_tree.label}`.",
             )
         signature = Signature(bad.judgement.symptom, request.match)
+        if request.match is Match.SAME:
+            self.gauge.look_for(bad)
         return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._kept(), good_tree)
 
 

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from bisect_celery.core.scenario import words
 from bisect_celery.flow.ends import Ends
-from bisect_celery.lab.plan import FAST_FLAGS, REPLACEMENT, Plan, knows_fast_flags
+from bisect_celery.lab.plan import (
+    DATABASE_RESULTS,
+    FAST_FLAGS,
+    REDIS_RESULTS,
+    REPLACEMENT,
+    Plan,
+    knows_fast_flags,
+)
 from bisect_celery.model import Difference, StackFacts
+from bisect_celery.stack.services import DATABASES, NAMES
 
+OF_SERVICES = {REDIS_RESULTS: "a Redis of each trial's own", DATABASE_RESULTS: "each trial's own database"}
 AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
 
 
 def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Difference, ...]:
     """Everything that differs for a reason of ours, the most telling first."""
-    found = [*_broker(facts, ends), *_results(ends), *_worker(plan, ends), *_sender(plan)]
+    found = [*_broker(facts, ends), *_results(plan, ends), *_worker(plan, ends), *_sender(plan)]
     if plan.scenario:
         done = "; ".join(words(step) for step in plan.scenario)
         found.append(Difference("what happens", "production's day", done, "`--scenario`, which each trial ran"))
     if not facts.walled:
         found.append(Difference("wall", "production's network", "none: trials ran as processes of this machine",
                                 "`--stack container` shuts them in"))  # fmt: skip
-    found.append(Difference("database", "the project's", "an SQLite file of the trial's own in DATABASE_URL",
-                            "`--env DATABASE_URL=…`, `--prepare`"))  # fmt: skip
+    found += _services(facts)
     return tuple(found)
+
+
+def _services(facts: StackFacts) -> list[Difference]:
+    ours = [(kind, f"{NAMES[kind]} {version}".strip() + ", fresh in each trial") for kind, version in facts.services]
+    found = [Difference(kind, "the project's", words, "`--service`") for kind, words in ours]
+    if not any(kind in DATABASES for kind, _ in facts.services):
+        file = "an SQLite file of the trial's own in DATABASE_URL"
+        found.append(Difference("database", "the project's", file, "`--service postgres`, `--env DATABASE_URL=…`"))
+    return found
 
 
 def _broker(facts: StackFacts, ends: Ends | None) -> list[Difference]:
@@ -34,10 +51,13 @@ def _broker(facts: StackFacts, ends: Ends | None) -> list[Difference]:
     return [Difference("broker", "the version in production", ours, "BISECT_CELERY_RABBITMQ_IMAGE")]
 
 
-def _results(ends: Ends | None) -> list[Difference]:
+def _results(plan: Plan, ends: Ends | None) -> list[Difference]:
     if ends is None or ends.replaced_backend is None:
         return []
-    return [Difference("result backend", ends.replaced_backend, REPLACEMENT, "that kind is not provided yet")]
+    if plan.result_url in OF_SERVICES:
+        ours, why = OF_SERVICES[plan.result_url], "the project's is not ours to write to"
+        return [Difference("result backend", f"the project's {ends.replaced_backend}", ours, why)]
+    return [Difference("result backend", ends.replaced_backend, REPLACEMENT, "that kind is not provided here")]
 
 
 def _sender(plan: Plan) -> list[Difference]:

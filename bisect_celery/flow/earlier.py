@@ -48,7 +48,7 @@ def _made(room: Room, lab: Lab, plan: Plan, revision: Revision, folder: Path) ->
         raise _refused(revision, failed.reason) from failed
     if left is not None:
         return left
-    replaced = replaced_backend(seen, plan)
+    replaced = replaced_backend(seen, plan, lab.serve)
     if replaced is not None:  # as in the trials, which say so
         return _made(room, lab, replaced, revision, folder)
     raise _refused(revision, _why(seen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bisect_celery.core import deadline
@@ -10,8 +11,17 @@ from bisect_celery.core.judge import Signature
 from bisect_celery.core.repeat import Noise, Starts
 from bisect_celery.errors import EndsError
 from bisect_celery.flow.insist import Insist, passes
+from bisect_celery.flow.supply import flag
 from bisect_celery.flow.trials import Trials
-from bisect_celery.lab.plan import PROVIDED, REPLACEMENT, Plan
+from bisect_celery.lab.plan import (
+    DATABASE_RESULTS,
+    OF_POSTGRES,
+    OF_REDIS,
+    REDIS_RESULTS,
+    REPLACEMENT,
+    Plan,
+    provided,
+)
 from bisect_celery.model import Judged, Kind, Match, Observation, Revision, Stage, Tree, Verdict
 from bisect_celery.report import words
 
@@ -116,12 +126,12 @@ class TryEnds:
 
     def _provided(self, good: Judged) -> Judged:
         """A result backend that we cannot provide is replaced, the same at every tree, and the end tried again."""
-        replaced = replaced_backend(good.trial.observation, self._trials.terms.plan)
+        replaced = replaced_backend(good.trial.observation, self._trials.terms.plan, self._trials.serve)
         if replaced is None:
             return good
         self._replaced = good.trial.observation.worker.result_backend
         self._trials.terms.plan = replaced
-        self._trials.note(backend_note(self._replaced))
+        self._trials.note(backend_note(self._replaced, replaced))
         return self._trials.settled(as_tree(self._good), "good end")
 
     # --- bad ------------------------------------------------------------------------------------------
@@ -144,6 +154,8 @@ class TryEnds:
             refuse_unusable(bad, "BAD", "If that is the failure you look for: `--match any`.")
         signature = Signature(bad.judgement.symptom, self._match)
         self._trials.terms.signature = signature
+        if self._match is Match.SAME:
+            self._trials.gauge.look_for(bad)
         self._trials.terms.deadlines = deadline.quickened(self._trials.terms.deadlines, (good.trial.observation,))
         return bad
 
@@ -257,27 +269,28 @@ class TryEnds:
         self._trials.note(f"Without mingle and gossip the {end} differs, so every trial keeps them.")
 
 
-FLAGS = {
-    "variable": "`--env {name}=VALUE`, `--env-file FILE` or `--pass {name}`",
-    "module": "`--overlay FILE` if it is a file that is not committed, or its package in the requirements",
-    "host": "`--env` for the variable that names this host; other services are not provided",
-    "package": "a base image or machine that has this system library",
-    "file": "`--overlay FILE:{name}`",
-    "python": "`--python VERSION`",
-    "program": "a base image or machine that has this program",
-    "header": "a base image or machine that has this library's headers",
-}
+def replaced_backend(seen: Observation, plan: Plan, serve: Callable[[str], bool]) -> Plan | None:
+    """The plan with results elsewhere, where a trial showed that they would go where the project's go; else None.
 
-
-def replaced_backend(seen: Observation, plan: Plan) -> Plan | None:
-    """The plan with results in the broker, where a trial showed that the project's backend cannot be provided."""
-    if seen.worker.result_backend in PROVIDED or plan.result_url is not None:
+    A Redis stays a Redis, one of each trial's own, where `serve` can have one; anything else goes to the broker.
+    """
+    worker = seen.worker
+    if provided(worker) or plan.result_url is not None:
         return None
+    if worker.result_backend in OF_REDIS and serve("redis"):
+        return dataclasses.replace(plan, result_url=REDIS_RESULTS)
+    if worker.result_backend in OF_POSTGRES and "postgres" in plan.services:
+        return dataclasses.replace(plan, result_url=DATABASE_RESULTS)
     return dataclasses.replace(plan, result_url=REPLACEMENT)
 
 
-def backend_note(backend: str | None) -> str:
-    return f"Results go to {REPLACEMENT} in every trial: the project's `{backend}` is not provided here."
+def backend_note(backend: str | None, plan: Plan) -> str:
+    if plan.result_url == REDIS_RESULTS:
+        return "Results go to a Redis of each trial's own, since the project's go to one that is not ours."
+    if plan.result_url == DATABASE_RESULTS:
+        return "Results go to each trial's own database, since the project's go to one that is not ours."
+    hint = " (no redis-server is installed)" if backend in OF_REDIS else ""
+    return f"Results go to {REPLACEMENT} in every trial: the project's `{backend}` is not provided here{hint}."
 
 
 def refuse_unusable(end: Judged, name: str, *more: str) -> None:
@@ -291,7 +304,7 @@ def refuse_unusable(end: Judged, name: str, *more: str) -> None:
             )
         return
     advice = [
-        f"missing {kind} `{missing}`: {FLAGS.get(kind, 'see its log').format(name=missing)}."
+        f"missing {kind} `{missing}`: {flag(kind, missing)}."
         for kind, missing in failure.missing
     ]
     if failure.stage is Stage.ENVIRONMENT:
@@ -307,7 +320,7 @@ def not_in_this_run() -> tuple[str, ...]:
         "Production's start line: `--worker '-c 8 -Q mail,default -O fair'`.",
         "Its variables: `--env-file production.env`, `--env NAME=VALUE`, `--pass NAME`.",
         "The very message that hangs, as your broker shows it: `--message FILE`; else `--task NAME --args JSON`.",
-        "Its data: `--prepare 'python manage.py loaddata …'`, `--env DATABASE_URL=…`.",
+        "Its kind of database, and its data: `--service postgres`, `--prepare 'python manage.py loaddata …'`.",
         "More messages, if it fails only sometimes: `--count 200`.",
         "State that an older revision left behind (tables, queues, messages): `--upgrade-from good`.",
         "A broker that restarts, or a connection that is cut, while the worker runs: `--scenario FILE`.",

@@ -76,7 +76,7 @@ def _kept(lab: Lab, asked: Request, order: Order, stay: Callable[[Kept], None]) 
     """Keep one trial up until it is left; another plan when results cannot go where the project's go."""
     try:
         with lab.kept(order) as (place, environment, seen):
-            replaced = replaced_backend(seen, order.plan)
+            replaced = replaced_backend(seen, order.plan, lab.serve)
             if replaced is None:
                 _stay(order.plan, asked, place, environment, seen, stay)
             return replaced

@@ -28,7 +28,8 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.guardian import OWNER, Guardian
 from bisect_celery.lab.lab import Lab
 from bisect_celery.lab.plan import Plan
-from bisect_celery.model import Owner, Request, Revision, Session, StackFacts
+from bisect_celery.lab.workload import Workload
+from bisect_celery.model import Owner, Request, Revision, Session, Stack
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import elapsed
@@ -175,6 +176,7 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
         raise UserError(NO_RESTART, "`--broker rabbitmq`, or a scenario without `restart-broker`.")
     if stack.facts.name == "container":
         room.guardian.expect_containers()
+    workload = Workload(room.request.workload, room.scratch / "workload") if room.request.workload else None
     try:
         room.listener(StackTaken(stack.facts, room.session.id))
         stack.start(room.cancel)
@@ -188,6 +190,7 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
             overlays=room.request.overlays,
             redactor=room.redactor,
             cancel=room.cancel,
+            workload=workload,
         )
         try:
             yield lab
@@ -221,6 +224,8 @@ def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
         scenario=request.scenario,
         start=request.start,
         django_settings=request.django_settings,
+        services=request.services,
+        migrate=request.migrate,
     )
 
 
@@ -230,19 +235,20 @@ def trials_of(room: Room, lab: Lab, plan: Plan, *, as_of: str) -> Trials:
         room.store,
         room.session.id,
         plan,
-        digest=digest(room, lab.stack.facts, as_of),
+        digest=digest(room, lab, as_of),
         ceiling=room.request.ceiling,
         budget=60 * room.request.budget,
         listener=room.listener,
     )
 
 
-def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
+def digest(room: Room, lab: Lab, as_of: str) -> Callable[[Plan], str]:
     """What names everything that was held the same in a trial (DESIGN 18); values only as a keyed hash."""
     request = room.request
     overlays = [(overlay.target, _content(overlay.source)) for overlay in request.overlays]
 
     def of(plan: Plan) -> str:
+        facts = lab.stack.facts  # a service may have come in between
         probe = replace(plan.probe, expect=None)
         parts = [
             SCHEMA,
@@ -256,6 +262,10 @@ def digest(room: Room, facts: StackFacts, as_of: str) -> Callable[[Plan], str]:
             before.tree if (before := upgraded_from(room)) is not None else None,
             [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],
         ]
+        if facts.services or plan.migrate:
+            parts.append([[list(one) for one in facts.services], plan.migrate])
+        if lab.workload is not None:
+            parts.append(lab.workload.digest)
         return room.store.fingerprint(json.dumps(parts))
 
     return of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from bisect_celery.errors import UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
 from bisect_celery.stack import container
+from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
 from bisect_celery.stack.node import BrokerNode, EmbeddedNode
+from bisect_celery.stack.postgres import PostgresService, find_postgres
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode, find_rabbitmq
+from bisect_celery.stack.redis import RedisService, find_redis
+from bisect_celery.stack.services import MARIADB, NAMES, POSTGRES, REDIS, Service
 
 HERE = "no container engine with images answers"
 
@@ -35,7 +40,36 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
 def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:
     node, broker_why = _node(request, scratch)
     runner = LocalRunner(home.builds, scratch=scratch / "builds")
-    return ProcessStack(node, runner, scratch / "places", f"{why}; {broker_why}")
+    services = [_asked(kind, scratch) for kind in request.services]
+    # State from before holds nothing of services: beside it none may come in.
+    more = functools.partial(installed, scratch=scratch) if request.upgrade_from is None else lambda _: None
+    return ProcessStack(node, runner, scratch / "places", f"{why}; {broker_why}", services, more)
+
+
+# What brings a service's programs, in Debian's names.
+PACKAGES = {REDIS: "redis-server", POSTGRES: "postgresql", MARIADB: "mariadb-server"}
+
+
+def _asked(kind: str, scratch: Path) -> Service:
+    service = installed(kind, scratch)
+    if service is None:
+        raise UserError(
+            f"No {NAMES[kind]} server is installed on this machine, and `--service {kind}` needs one.",
+            f"Install the package `{PACKAGES[kind]}` (it need not run), or use containers: `--stack container`.",
+        )
+    return service
+
+
+def installed(kind: str, scratch: Path) -> Service | None:
+    """A service of this machine's programs, not started; None where they are not there."""
+    folder = scratch / "services" / kind
+    if kind == REDIS and (redis := find_redis()) is not None:
+        return RedisService(folder, redis)
+    if kind == POSTGRES and (postgres := find_postgres()) is not None:
+        return PostgresService(folder, postgres)
+    if kind == MARIADB and (mariadb := find_mariadb()) is not None:
+        return MariaDBService(folder, mariadb)
+    return None
 
 
 def _node(request: Request, scratch: Path) -> tuple[BrokerNode, str]:

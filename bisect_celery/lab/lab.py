@@ -18,12 +18,14 @@ from bisect_celery.environment.build import build
 from bisect_celery.environment.facade import choose_python, source_roots
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
+from bisect_celery.lab import migrated
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.earlier import Earlier, put, save
 from bisect_celery.lab.kept import kept
 from bisect_celery.lab.overlay import put as put_over
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import LEFT, Watch
+from bisect_celery.lab.workload import Workload
 from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
 from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
@@ -69,13 +71,18 @@ class Lab:
         cancel: Token,
         says: Says = lambda _: None,
         slots: int = 1,
+        workload: Workload | None = None,
     ) -> None:
-        """`folder` keeps artifacts, `scratch` what goes after each trial. `as_of` dates unlocked dependencies."""
+        """`folder` keeps artifacts, `scratch` what goes after each trial. `as_of` dates unlocked dependencies.
+
+        With a `workload` trees are revisions of a library, which that app uses.
+        """
         self.stack = stack
         self.earlier: Earlier | None = None  # what every trial begins with
         self._repository, self._folder, self._scratch = repository, folder, scratch
         self.python, self._as_of, self._overlays = python, as_of, overlays
         self._redactor, self._cancel, self._says = redactor, cancel, says
+        self.workload = workload
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
 
     def make(self, order: Order) -> Made:
@@ -140,7 +147,8 @@ class Lab:
 
     def _watcher(self, place: Place, order: Order, plan: Plan, environment: Environment) -> Watch:
         self._says("probing")
-        self._redactor.learn(filter(None, (urlsplit(place.broker_url).password,)))
+        passwords = (value for name, value in place.bindings.items() if name.endswith("_password"))
+        self._redactor.learn(filter(None, (urlsplit(place.broker_url).password, *passwords)))
         return Watch(
             place,
             plan,
@@ -153,6 +161,10 @@ class Lab:
             left=self.earlier.ids if self.earlier is not None else (),
         )
 
+    def serve(self, kind: str) -> bool:
+        """Have a service beside the broker from now on; False where it cannot be had. Raises InfraError, Cancelled."""
+        return self.stack.serve(kind, self._cancel)
+
     def choose_python(self, tree: str, subfolder: str) -> str:
         """The interpreter for a whole session (DESIGN 15): what this tree's files ask for, of those that are here.
 
@@ -160,8 +172,7 @@ class Lab:
         """
         layout = self._scratch / "trees" / "python"
         try:
-            layout.parent.mkdir(parents=True, exist_ok=True)
-            self._repository.layout(tree, layout, self._cancel)
+            self._lay_out(tree, layout)
             self.python = choose_python(layout, subfolder, self.stack.runner)[0]
         finally:
             shutil.rmtree(layout, ignore_errors=True)
@@ -183,10 +194,9 @@ class Lab:
     def _laid_out(self, order: Order) -> Iterator[tuple[Path, Environment, Plan]]:
         layout = self._scratch / "trees" / order.name
         shutil.rmtree(layout, ignore_errors=True)
-        layout.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._says("laying out")
-            self._repository.layout(order.tree.sha, layout, self._cancel)
+            self._lay_out(order.tree.sha, layout)
             self._overlay(layout)
             self._says("environment")
             environment = build(
@@ -199,9 +209,17 @@ class Lab:
                 on_progress=self._says,
             )
             roots = source_roots(layout, order.plan.subfolder)
-            yield layout, environment, replace(order.plan, source_roots=roots)
+            plan = replace(order.plan, source_roots=roots)
+            yield layout, environment, replace(plan, database_key=migrated.key(layout, plan, environment))
         finally:
             shutil.rmtree(layout, ignore_errors=True)
+
+    def _lay_out(self, tree: str, layout: Path) -> None:
+        layout.parent.mkdir(parents=True, exist_ok=True)
+        if self.workload is None:
+            self._repository.layout(tree, layout, self._cancel)
+        else:
+            self.workload.lay_out(layout, lambda inside: self._repository.layout(tree, inside, self._cancel))
 
     def _overlay(self, layout: Path) -> None:
         for overlay in self._overlays:

@@ -19,6 +19,10 @@ _MISSING = (
     ("host", re.compile(r"could not translate host name \"([^\"]+)\"")),
     ("host", re.compile(r"Unknown (?:MySQL )?server host '([^']+)'")),
     ("host", re.compile(r"Error -\d+ connecting to ([\w.-]+):\d+\. (?:Name or service|Temporary failure)")),
+    # nobody answers there: named with its port, by which the kind of server is known
+    ("host", re.compile(r"connection to server at \"([^\"]+)\"[^,]*, port (\d+) failed")),
+    ("host", re.compile(r"Error 111 connecting to ([\w.-]+:\d+)\.")),
+    ("host", re.compile(r"Can't connect to (?:MySQL|MariaDB|server).*? on '([\w.-]+)'")),
     ("file", re.compile(r"No such file or directory: '([^']+)'")),
     ("package", re.compile(r"lib([\w+-]+?)\.so[.\d]*: cannot open shared object file")),
     ("package", re.compile(r"Unable to find (\w+) library|(\w+) shared library not found")),
@@ -34,5 +38,5 @@ def missing_in(exception: str, detail: str) -> tuple[tuple[str, str], ...]:
     for kind, pattern in _MISSING:
         found = pattern.search(detail)
         if found and (kind != "variable" or exception in _LOOKUPS or "environment" in detail.lower()):
-            return ((kind, next(filter(None, found.groups()))),)
+            return ((kind, ":".join(filter(None, found.groups()))),)
     return ()

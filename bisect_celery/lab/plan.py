@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 
-from bisect_celery.model import STARTS, Environment, Place, Probe, Program, Step
+from bisect_celery.model import STARTS, Environment, Place, Probe, Program, Step, WorkerFacts
 
 LEAST_PROBES = 20
 DEFAULT_CONCURRENCY = 2
@@ -19,6 +19,8 @@ BROKER_NAMES = (
     "AMQP_URL",
     "CLOUDAMQP_URL",
 )
+# Every name under which projects read their services, with what it is bound to.
+SERVICE_NAMES = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url"}
 # Switched off for speed only after both ends showed the same symptoms without them (DESIGN 20).
 FAST_FLAGS = ("--without-mingle", "--without-gossip")
 FIRST_WITH_FAST_FLAGS = (3, 1)
@@ -39,6 +41,13 @@ PROVIDED = frozenset(
     }
 )
 REPLACEMENT = "rpc://"
+# Backends that a Redis of a trial's own stands in for: a Redis stays a Redis.
+OF_REDIS = frozenset({"redis", "rediss"})
+REDIS_RESULTS = "{redis_url}"
+OF_POSTGRES = frozenset({"db+postgresql", "db+postgres", "db+postgresql+psycopg2", "db+postgresql+psycopg"})
+DATABASE_RESULTS = "db+{database_url}"
+# Where results go, if that is a service of this trial's.
+OURS = "ours"
 # The app of a worker that is started without naming one.
 NO_APP = "celery.app:default_app"
 
@@ -50,6 +59,8 @@ class Plan:
 
     `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
     `source_roots` are folders, relative to the checkout, that must be importable; each tree has its own.
+    `migrate` is a command that may be run again, and then does only what is missing; trees of one `database_key`
+    migrate to the same database (`lab.migrated`).
     """
 
     app: str
@@ -64,6 +75,9 @@ class Plan:
     scenario: tuple[Step, ...] = ()
     start: str = STARTS[0]
     django_settings: str | None = None
+    services: tuple[str, ...] = ()
+    migrate: str | None = None
+    database_key: str | None = None
 
     def faster(self) -> Plan:
         return replace(self, fast=True)
@@ -73,6 +87,8 @@ class Plan:
     def worker_program(self, place: Place, environment: Environment, broker_url: str | None = None) -> Program:
         """`broker_url` is a way to the place's broker of the worker's own (None: the place's)."""
         program, *words = self._start()
+        if program == "celery" and not any(name == "celery" for name, _ in environment.packages):
+            program, words = "python", ["-m", "celery", *words]  # Celery itself is under test: nobody installed it
         argv = (f"{environment.bin}/{program}", *words, *self.worker_words(environment))
         return Program("worker", argv, self._variables(place, environment, broker_url), self.subfolder)
 
@@ -83,6 +99,10 @@ class Plan:
             # `manage.py` says so itself; nothing says so to us.
             variables = tuple({"DJANGO_SETTINGS_MODULE": self.django_settings, **dict(variables)}.items())
         return Program("sender", argv, variables, self.subfolder, stdin=True, private=True)
+
+    def migrate_program(self, place: Place, environment: Environment) -> Program:
+        argv = ("/bin/sh", "-c", self.migrate or "true")
+        return Program("migrate", argv, self._variables(place, environment), self.subfolder)
 
     def prepare_program(self, place: Place, environment: Environment) -> Program:
         argv = ("/bin/sh", "-c", self.prepare or "true")
@@ -138,7 +158,7 @@ class Plan:
     ) -> tuple[tuple[str, str], ...]:  # fmt: skip
         """The whole environment of a program: an allow-list of ours, then what the user named (DESIGN 6)."""
         broker_url = broker_url or place.broker_url
-        database = f"sqlite:///{place.work_dir}/database.sqlite3"
+        bound = dict(place.bindings)
         values = {
             "PATH": f"{environment.bin}:/usr/local/bin:/usr/bin:/bin",
             "HOME": place.work_dir,
@@ -148,18 +168,19 @@ class Plan:
             "PYTHONDONTWRITEBYTECODE": "1",
             "C_FORCE_ROOT": "1",  # else Celery refuses to serve projects that use pickle when we are root
             "VIRTUAL_ENV": environment.bin.rpartition("/")[0],
-            "DATABASE_URL": database,
+            **{name: bound[what] for name, what in SERVICE_NAMES.items() if what in bound},
             **dict.fromkeys(BROKER_NAMES, broker_url),
         }
-        if self.result_url is not None:
-            values["CELERY_RESULT_BACKEND"] = self.result_url
+        result_url = fill(self.result_url, bound) if self.result_url is not None else None
+        if result_url is not None:
+            values["CELERY_RESULT_BACKEND"] = result_url
         if self.source_roots:
             values["PYTHONPATH"] = ":".join(f"{place.checkout}/{root}" for root in self.source_roots)
         filled = {
             "broker_url": broker_url,
-            "result_url": self.result_url or "rpc://",
-            "database_url": database,
+            "result_url": result_url or "rpc://",
             "work_dir": place.work_dir,
+            **bound,
         }
         for name, value in self.variables:
             values[name] = fill(value, filled)
@@ -167,6 +188,11 @@ class Plan:
 
     def worker_line(self) -> str:
         return shlex.join((*self._start(), *self.worker))
+
+
+def provided(worker: WorkerFacts) -> bool:
+    """Whether results stay within the trial."""
+    return worker.result_backend in PROVIDED or worker.result_at == OURS
 
 
 def fill(value: str, filled: dict[str, str]) -> str:

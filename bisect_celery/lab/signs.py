@@ -20,6 +20,7 @@ from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.texts import told_exception
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.missing import missing_in
+from bisect_celery.lab.plan import OURS
 from bisect_celery.model import Failure, Probe, Stage, WorkerFacts
 from bisect_celery.probe import logs
 
@@ -52,8 +53,8 @@ class Signs:
     """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told.
 
     `whole` is the last wave that a probe file has sent wholly, `everywhere` a task that every app has, as the sender
-    says. While `judging`, set by the watch once the worker is ready,
-    lines of the worker's log that the user named are counted.
+    says. `services` are addresses of the trial's own services. While `judging`, set by the watch once the worker is
+    ready, lines of the worker's log that the user named are counted.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class Signs:
         self.loaded = False
         self.ready = False
         self.asked: dict[str, Any] | None = None
+        self.question = 0
         self.whole = 0
         self.everywhere = ""
+        self.services: frozenset[str] = frozenset()
         self.judging = self.web_told = False
         self.log_required = self.log_forbidden = self.children_replaced = 0
         self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
@@ -116,10 +119,10 @@ class Signs:
     # --- the worker's log ----------------------------------------------------------------------------
 
     def worker_line(self, line: str) -> None:
+        line = logs.plain(line)
         self.log.append(line)
         at = self._now()
         self._done_in(line, at)
-        line = logs.plain(line)
         self._named_in(line)
         refused = logs.not_emulated(line)
         if refused is not None:
@@ -130,14 +133,14 @@ class Signs:
         address = logs.broker_in(line)
         if address is not None and not self._is_ours(address):
             self.foreign = address
-        sign = logs.read_line(line)
-        if sign is None:
-            return
         for part in logs.said(line):
             self._said(at, part)
 
     def _said(self, at: float, line: str) -> None:
         self._refusal_in(line)
+        sign = logs.read_line(line)
+        if sign is None:
+            return
         if sign.id is not None:
             self._task_line(at, sign.id, sign)
         else:
@@ -163,12 +166,12 @@ class Signs:
         self._ledger.heard.add("log")
         if sign.what == "received":
             self._ledger.received(at, id)
-        elif sign.what == "failed":
-            exception, detail = told_exception(sign.raised or "")
-            self._ledger.finished(
         elif sign.what == "retry":
             reason = logs.retry_reason(sign.raised or "")
             self._ledger.retried(at, id, *(told_exception(reason) if reason else (None, None)), source="log")
+        elif sign.what == "failed":
+            exception, detail = told_exception(sign.raised or "")
+            self._ledger.finished(
                 at, id, "FAILURE", "log", exception=exception, detail=detail, process=sign.process
             )  # fmt: skip
         elif sign.what in _LOG_STATES:
@@ -221,6 +224,7 @@ class Signs:
             ignore_result=task.get("ignore_result"),
             registered=tuple(facts.get("registered") or ()),
             result_backend=facts.get("result_backend"),
+            result_at=OURS if facts.get("result_at") in self.services else facts.get("result_at"),
             broker_kind=facts.get("broker_kind"),
         )
 
@@ -259,12 +263,10 @@ class Signs:
             self._ledger.checked(said["id"], said["checked"], said.get("said"))
 
     def _asked(self, said: dict[str, Any]) -> None:
-        self.asked = said
-
-    def _failed(self, said: dict[str, Any]) -> None:
-        self._complaint(Stage.PROBE if self.loaded else Stage.BOOT, said)
         """A request that it runs was begun; is it not acknowledged, its task acknowledges late."""
-
+        if said["number"] != self.question:  # an answer that came too late is one to something else
+            return
+        self.asked = said
         for identity in said.get("held") or ():
             self._ledger.runs(self._now(), identity)
         if self.facts.acks_late is None and (known := self._acknowledged(said)):
@@ -274,6 +276,10 @@ class Signs:
         """Of each message of ours that it runs whether it is acknowledged, where it says so."""
         told = zip(said.get("held") or (), said.get("acknowledged") or (), strict=False)
         return [bool(one) for identity, one in told if one is not None and self._ledger.is_ours(identity)]
+
+    def _failed(self, said: dict[str, Any]) -> None:
+        self._complaint(Stage.PROBE if self.loaded else Stage.BOOT, said)
+
     def _unreadable(self, said: dict[str, Any]) -> None:
         self._complaint(Stage.RESULT, said)
 
@@ -305,10 +311,10 @@ def _told(raised: str) -> str:
     return f"{exception}: {detail}" if raised.startswith(f"{exception}(") else raised
 
 
-def _exception_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
-    return told_exception(str(event.get("exception") or ""), str(event.get("traceback") or ""))
 def _reason_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
     """A retry need not have an exception; its event has the word `None` then."""
     return (None, None) if event.get("exception") in (None, "None") else _exception_in(event)
 
 
+def _exception_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
+    return told_exception(str(event.get("exception") or ""), str(event.get("traceback") or ""))

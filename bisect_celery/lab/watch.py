@@ -30,6 +30,7 @@ from bisect_celery.lab.signs import Signs
 from bisect_celery.lab.silence import Looks, Silence
 from bisect_celery.lab.worker import Worker
 from bisect_celery.model import Cancel, Dump, Environment, Failure, Observation, Place, Stage
+from bisect_celery.stack.services import addresses
 
 __all__ = ["LEFT", "Looks", "Watch"]
 
@@ -68,6 +69,7 @@ class Watch:
         self._deadlines, self._cancel, self._walled = deadlines, cancel, walled
         clock, ledger = Clock(), Ledger()
         signs = Signs(ledger, clock.now, place.broker_url, plan.probe, learn_secrets)
+        signs.services = addresses(place.bindings, walled)
         loop = Loop(clock, cancel, lambda: signs.failure is not None)
         worker = Worker(place, plan, environment, signs, loop)
         sender = Sender(place, plan, environment, ledger, signs, loop)

@@ -397,6 +397,9 @@ class ContainerPlace(InNamespace):
     def copy_database(self, key: str) -> bool:
         return False
 
+    def empty_database(self) -> None:
+        pass
+
     def keep_database(self, key: str) -> None:
         pass
 

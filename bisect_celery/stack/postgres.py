@@ -217,6 +217,9 @@ class PostgresService:
     def drop(self, name: str) -> None:
         self._databases.drop(database_name(name))
 
+    def empty(self, name: str) -> None:
+        self._databases.make(database_name(name))
+
     def keep(self, name: str, key: str) -> None:
         self._databases.keep(database_name(name), key)
 

@@ -209,6 +209,13 @@ class ProcessPlace(InNamespace):
         database = self._taken.database()
         return self._kept.copy(key, self._database) if database is None else database.copy(self._taken.name, key)
 
+    def empty_database(self) -> None:
+        database = self._taken.database()
+        if database is None:
+            self._database.unlink(missing_ok=True)
+        else:
+            database.empty(self._taken.name)
+
     def keep_database(self, key: str) -> None:
         database = self._taken.database()
         if database is None:

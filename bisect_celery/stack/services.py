@@ -7,9 +7,8 @@ password made for the session, data in a folder that goes with it, our label on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
@@ -76,6 +75,10 @@ class Service(Protocol):
 class Database(Service, Protocol):
     """A service whose namespaces can be kept and copied: what took long to fill is filled once."""
 
+    def empty(self, name: str) -> None:
+        """Put an empty database in place of the trial's. Raises InfraError."""
+        ...
+
     def keep(self, name: str, key: str) -> None:
         """Keep what the trial's database holds now under `key`; nobody is connected to it. Raises InfraError."""
         ...
@@ -125,7 +128,24 @@ class Taken:
             raise failed[0]
 
 
-Find = Callable[[str, Path], Service | None]
+# Names under which projects know their services; the trials' network answers to them, where it is one of ours.
+ALIASES = {
+    REDIS: ("redis", "cache", "valkey"),
+    POSTGRES: ("postgres", "postgresql", "db", "database", "pgsql"),
+    MARIADB: ("mariadb", "mysql", "db", "database"),
+}
+
+
+def addresses(bindings: Mapping[str, str], walled: bool) -> frozenset[str]:
+    """host:port of every service that is a trial's own, by each name that leads there: behind a wall names are ours."""
+    found = set()
+    for what, kinds in (("redis", (REDIS,)), ("database", DATABASES)):
+        if f"{what}_host" in bindings:
+            port = bindings[f"{what}_port"]
+            found.add(f"{bindings[f'{what}_host']}:{port}")
+            if walled:
+                found |= {f"{alias}:{port}" for kind in kinds for alias in ALIASES[kind]}
+    return frozenset(found)
 
 
 def versions(services: Sequence[Service]) -> tuple[tuple[str, str], ...]:

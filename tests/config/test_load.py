@@ -87,7 +87,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
         "output": "out", "budget": "5", "fails": "1/5", "confidence": "0.9", "ceiling": "60",
         "stack": "process", "broker": "embedded", "scenario": "faults.toml", "upgrade-from": "good",
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
-        "start": "celeryd",
+        "start": "celeryd", "service": "redis, postgresql", "migrate": "migrate",
     }  # fmt: skip
     assert set(text) == set(KEYS)
     environment = {f"BISECT_CELERY_{key.replace('-', '_').upper()}": value for key, value in text.items()}
@@ -132,6 +132,8 @@ def test_the_nearest_file_is_read_and_its_paths_are_seen_from_it(project: Path) 
         ({"script": "none.py"}, "cannot be read"),
         ({"message": "none.json"}, "cannot be read"),
         ({"judge": "latency,memry"}, "Did you mean memory"),
+        ({"service": "redis,postgre"}, "Did you mean postgres"),
+        ({"service": "postgres mysql"}, "two databases"),
         ({"count": "many"}, "a whole number"),
         ({"count": "-1"}, "a whole number"),
         ({"budget": "0"}, "above 0"),

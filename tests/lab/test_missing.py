@@ -25,6 +25,11 @@ SAID = {
     ("OperationalError", "(2005, \"Unknown MySQL server host 'mysql' (-2)\")"): ("host", "mysql"),
     ("OperationalError", "(2005, \"Unknown server host 'mysql' (-2)\")"): ("host", "mysql"),
     ("ConnectionError", "Error -2 connecting to redis:6379. Name or service not known."): ("host", "redis"),
+    ("ConnectionError", "Error 111 connecting to localhost:6379. Connection refused."): ("host", "localhost:6379"),
+    ("OperationalError", 'connection to server at "localhost" (127.0.0.1), port 5432 failed: Connection refused'): (
+        "host", "localhost:5432",
+    ),
+    ("OperationalError", "(2002, \"Can't connect to MySQL server on 'mysql' (115)\")"): ("host", "mysql"),
     ("FileNotFoundError", "[Errno 2] No such file or directory: '/etc/shop/local.ini'"): (
         "file", "/etc/shop/local.ini",
     ),

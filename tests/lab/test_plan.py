@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
@@ -21,6 +21,7 @@ class Somewhere:
     work_dir: str = "/work-dir"
     guest: str = "/guest"
     broker_url: str = "amqp://me:pw@127.0.0.1:5672/mine"
+    bindings: dict[str, str] = field(default_factory=lambda: {"database_url": "sqlite:////work-dir/database.sqlite3"})
 
 
 PLACE = cast(Place, Somewhere())
