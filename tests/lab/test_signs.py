@@ -97,7 +97,7 @@ def test_a_retry_without_an_exception_has_none() -> None:
 def test_what_the_worker_runs_was_begun_and_tells_when_it_is_acknowledged() -> None:
     for acknowledged, late in (([False, True], True), ([True, False], False), ([None, None], None), ([], None)):
         heard = Heard()
-        said = {"event": "asked", "held": [ID, "another"], "acknowledged": acknowledged}
+        said = {"event": "asked", "number": 0, "held": [ID, "another"], "acknowledged": acknowledged}
         heard.signs.sender_line(json.dumps(said))
         assert heard.lines().messages[0].started is not None
         assert heard.signs.facts.acks_late is late
