@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bisect_celery.environment import dependencies, interpreter, sources
-from bisect_celery.environment.requirements import read_chain
+from bisect_celery.environment import dependencies, identity, interpreter, sources
+from bisect_celery.environment.requirements import normalise, read_chain
 from bisect_celery.environment.tree import Folder
 from bisect_celery.model import Runner
 
@@ -39,3 +39,9 @@ def source_roots(layout: Path, subfolder: str = "") -> tuple[str, ...]:
     if found is not None and found.kind is dependencies.Kind.UV_LOCK:
         local = dependencies.workspace_folders(folder, found.folder)
     return sources.source_roots(folder, subfolder, tuple(path for path in local if path != subfolder))
+
+
+def project_name(layout: Path, place: str) -> str | None:
+    """What the project in a folder of the tree is called when it is installed, normalised; None when it does not say."""
+    found = identity.identity(Folder(layout), place)
+    return normalise(found.name) if found is not None else None

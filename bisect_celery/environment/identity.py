@@ -44,7 +44,7 @@ def identities(folder: Folder, found: Dependencies, local: tuple[str, ...]) -> t
     own = member_folder(folder, found) if found.kind is Kind.UV_LOCK else found.folder
     installs = _is_package(folder, own) if found.kind is Kind.UV_LOCK else found.kind in _INSTALLING
     places = [*local, own] if installs else [*local]
-    named = (_identity(folder, place) for place in dict.fromkeys(places))
+    named = (identity(folder, place) for place in dict.fromkeys(places))
     return tuple({one.name: one for one in named if one is not None}.values())
 
 
@@ -55,7 +55,8 @@ def _is_package(folder: Folder, place: str) -> bool:
     return said if isinstance(said, bool) else "build-system" in table
 
 
-def _identity(folder: Folder, place: str) -> Identity | None:
+def identity(folder: Folder, place: str) -> Identity | None:
+    """What the project in a folder of the tree is called; None when it does not say."""
     table = folder.toml(join(place, "pyproject.toml"))
     for found in (_table(table, "project"), _poetry(table), _setup_cfg(folder, place), _setup_py(folder, place)):
         name, version = found.get("name"), found.get("version")
@@ -92,8 +93,42 @@ def _setup_cfg(folder: Folder, place: str) -> dict[str, object]:
 
 
 def _setup_py(folder: Folder, place: str) -> dict[str, object]:
-    arguments = setup_arguments(folder.text(join(place, "setup.py")) or "") or {}
-    return {key: value.value for key, value in arguments.items() if isinstance(value, ast.Constant)}
+    """The plain arguments of `setup`, and those that are a constant of the file's (`name=NAME`)."""
+    text = folder.text(join(place, "setup.py")) or ""
+    arguments = setup_arguments(text) or {}
+    constants = _constants(text) if arguments else {}
+    found = {
+        key: constants.get(value.id) if isinstance(value, ast.Name) else getattr(value, "value", None)
+        for key, value in arguments.items()
+        if isinstance(value, (ast.Name, ast.Constant))
+    }
+    return {**found, "entry-points": _setup_points(arguments.get("entry_points"))}
+
+
+def _constants(text: str) -> dict[str, object]:
+    assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+    return {
+        target.id: node.value.value
+        for node in assigned
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(node.value, ast.Constant)
+    }
+
+
+def _setup_points(node: ast.expr | None) -> dict[str, dict[str, str]]:
+    """`entry_points` of a setup.py where it is a plain table of lists, as those of a pyproject.toml are."""
+    try:
+        groups = ast.literal_eval(node) if node is not None else {}
+    except ValueError:
+        return {}
+    if not isinstance(groups, dict):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for group, lines in groups.items():
+        plain = [line for line in lines if isinstance(line, str) and "=" in line] if isinstance(lines, list) else []
+        pairs = (line.split("=", 1) for line in plain)
+        found[str(group)] = {key.strip(): value.strip() for key, value in pairs}
+    return found
 
 
 def setup_arguments(text: str) -> dict[str, ast.expr] | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery import config
+from bisect_celery.config.listing import FolderListing
+from bisect_celery.errors import UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Request
 from bisect_celery.repo.private import PrivateRepository
@@ -47,9 +49,13 @@ def request(typed: Typed, home: Home) -> Request:
     """Resolve everything once. Raises UserError in words for whatever cannot be resolved."""
     user = open_repository(typed.folder)
     loaded = config.load(typed.flags, typed_in=typed.folder, root=user.root, caller_environment=typed.caller)
-    detected = config.detect(
-        TreeListing(*_tree(typed, home.make(), user)), typed_in=user.subfolder, app=loaded.text("app")
-    )
+    repository, tree = _tree(typed, home.make(), user)
+    workload = loaded.settings.get("workload")
+    if isinstance(workload, Path):
+        detected = config.detect(FolderListing(_folder(workload)), app=loaded.text("app"))
+    else:
+        listing = TreeListing(repository, tree)
+        detected = config.detect(listing, typed_in=user.subfolder, app=loaded.text("app"))
     return config.to_request(
         loaded,
         detected,
@@ -58,6 +64,12 @@ def request(typed: Typed, home: Home) -> Request:
         paths=user.pathspecs(typed.paths),
         repository=user.root,
     )
+
+
+def _folder(workload: Path) -> Path:
+    if not workload.is_dir():
+        raise UserError(f"`--workload {workload}` is no folder.", "Name the folder of the app that uses the library.")
+    return workload
 
 
 def _tree(typed: Typed, home: Home, user: UserRepository) -> tuple[PrivateRepository, str]:
