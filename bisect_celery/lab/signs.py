@@ -20,6 +20,7 @@ from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.texts import told_exception
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.missing import missing_in
+from bisect_celery.lab.plan import OURS
 from bisect_celery.model import Failure, Probe, Stage, WorkerFacts
 from bisect_celery.probe import logs
 
@@ -52,8 +53,8 @@ class Signs:
     """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told.
 
     `whole` is the last wave that a probe file has sent wholly, `everywhere` a task that every app has, as the sender
-    says. While `judging`, set by the watch once the worker is ready, lines of the worker's log that the user named
-    are counted.
+    says. `services` are addresses of the trial's own services. While `judging`, set by the watch once the worker is
+    ready, lines of the worker's log that the user named are counted.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Signs:
         self.asked: dict[str, Any] | None = None
         self.whole = 0
         self.everywhere = ""
+        self.services: frozenset[str] = frozenset()
         self.judging = self.web_told = False
         self.log_required = self.log_forbidden = self.children_replaced = 0
         self._ledger, self._now, self._learn_secrets = ledger, now, learn_secrets
@@ -221,6 +223,7 @@ class Signs:
             ignore_result=task.get("ignore_result"),
             registered=tuple(facts.get("registered") or ()),
             result_backend=facts.get("result_backend"),
+            result_at=OURS if facts.get("result_at") in self.services else facts.get("result_at"),
             broker_kind=facts.get("broker_kind"),
         )
 
