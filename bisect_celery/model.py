@@ -376,9 +376,10 @@ class Observation:
     KiB (empty: not looked at, or not to be had); `children_replaced` those that a memory limit ended, as the log says.
     `faults` are what the scenario did to it; `unmet` says which step's expectation did not hold.
     `counted_at`: when the broker was asked for `queues`. `heard`: which witnesses are known to work here, because the
-    worker was heard through them after it was ready ("event", "log"). `refused` counts messages that the worker's main
-    process says it threw away unread, `refusal` why (`Type: words`). `scheduled`: tasks of others that the worker says
-    it keeps for a later time (None: it was not asked, or gave no answer). `children_gone` counts pool processes that
+    worker was heard through them after it was ready ("event", "log"), or through its log at INFO before ("boot").
+    `refused` counts messages that the worker's main process says it threw away unread, `refusal` why (`Type: words`).
+    `scheduled`: tasks of others that the worker says it keeps for a later time (None: it was not asked, or gave no
+    answer). `children_gone` counts pool processes that
     the worker named when it was asked, and when it was asked again no more.
     """
 

@@ -132,6 +132,8 @@ class Signs:
         address = logs.broker_in(line)
         if address is not None and not self._is_ours(address):
             self.foreign = address
+        if logs.connected(line):
+            self._ledger.heard.add("boot")
         for part in logs.said(line):
             self._said(at, part)
 

@@ -174,6 +174,11 @@ def broker_in(line: str) -> str | None:
     return re.sub(r"//[^@/]*@", "//", url)
 
 
+def connected(line: str) -> bool:
+    """Whether the main process says that it is connected, which it does only where its log is at INFO."""
+    return (found := _BROKER.search(line)) is not None and "Connected to " in found[0]
+
+
 def last_exception(lines: Sequence[str]) -> tuple[str, str] | None:
     """(type, message) of the last traceback's last line in a log, which is why a worker did not boot."""
     for index in range(len(lines) - 1, -1, -1):

@@ -57,6 +57,9 @@ def test_a_witness_is_known_to_work_once_the_worker_was_heard_through_it() -> No
     assert heard.lines("what a project prints").heard == (), "the sender's own event is not the worker's"
     heard.signs.event({"type": "worker-heartbeat", "hostname": "celery@here"})
     assert heard.lines().heard == ("event",)
+    quiet, told = Heard(), Heard()
+    assert quiet.lines(".> transport:   amqp://u:**@127.0.0.1:5672/x").heard == (), "which is printed at any level"
+    assert told.lines(MAIN.format("INFO") + "Connected to amqp://u:**@127.0.0.1:5672/x").heard == ("boot",)
     assert heard.lines(MAIN.format("INFO") + "celery@here ready.").heard == ("event", "log")
 
 
