@@ -8,6 +8,9 @@ from bisect_celery.core.standard import POOL_PROCESSES, Seen, Standard, counts, 
 from bisect_celery.core.texts import canonical, message_template, told_exception
 from bisect_celery.model import Failure, Kind, Message, Observation, Stage, Symptom
 
+# The status of who was ended by SIGKILL.
+KILLED = -9
+
 
 def not_redirected(seen: Observation, _: Standard) -> Seen | None:
     if seen.foreign_broker is None:
@@ -96,7 +99,8 @@ def died(seen: Observation, _: Standard) -> Seen | None:
         return None
     how = f"signal {-seen.worker_exit}" if seen.worker_exit < 0 else f"status {seen.worker_exit}"
     exception, said = _last_words(seen)
-    words = message_template(said, exception)
+    # Who is killed says nothing any more: what its log ends with is chance.
+    words = None if seen.worker_exit == KILLED else message_template(said, exception)
     return told(Kind.WORKER_DIED, f"the worker ended by itself with {how}", None, f"{how}: {words}" if words else how)
 
 

@@ -29,7 +29,8 @@ _VARIABLE = (
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.I), "<n>"),
     (re.compile(_NUMBER, re.I), "<n>"),
 )
-# What these quote are names in the code, which no run changes: two of them are two failures.
+# What these quote are names in the code, which no run changes: two of them are two failures. What is not written like
+# one, or like an operator, is data.
 NAMES_CODE = frozenset(
     {
         "AttributeError",
@@ -41,6 +42,7 @@ NAMES_CODE = frozenset(
         "UnboundLocalError",
     }
 )
+_CODE = re.compile(r"(['\"])(?:(?:[^\W\d]|<n>)(?:[\w.]|<n>){0,100}|[-+*/%<>=!&|^@~]{1,3})\1")
 # A KeyError quotes a key. One that is written like a name (a setting, a variable, a field) is in the code, and another
 # one is another failure; any other is data. A name that is data after all is the same in every trial: one probe, one
 # set of arguments.
@@ -55,10 +57,8 @@ def message_template(text: str | None, exception: str | None = None) -> str | No
     if text is None:
         return None
     first = text.strip().splitlines()[0].strip() if text.strip() else ""
-    if exception == "KeyError":
-        first = _QUOTED.sub(lambda found: found[0] if _KEY.fullmatch(found[0]) else "<text>", first)
-    elif exception not in NAMES_CODE:
-        first = _QUOTED.sub("<text>", first)
+    kept = _KEY if exception == "KeyError" else _CODE if exception in NAMES_CODE else None
+    first = _QUOTED.sub(lambda found: found[0] if kept and kept.fullmatch(found[0]) else "<text>", first)
     for pattern, name in _VARIABLE:
         first = pattern.sub(name, first)
     return first[:LONGEST_TEMPLATE].strip()

@@ -381,6 +381,10 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
     "all done when time was over": (complete(ended="total", messages=(succeeded(1),)), UNKNOWN),
     # the worker itself
     "killed": (complete(worker_exit=-9, ended="exit"), Symptom(Kind.WORKER_DIED, None, "signal 9")),
+    "killed, and the log ends with what a task raised": (
+        complete(worker_exit=-9, ended="exit", exit_words="ValueError: no order 17"),
+        Symptom(Kind.WORKER_DIED, None, "signal 9"),
+    ),
     "exited": (complete(worker_exit=1, ended="exit"), Symptom(Kind.WORKER_DIED, None, "status 1")),
     "exited with words": (
         complete(worker_exit=1, ended="exit", exit_words="MemoryError: 17 MB"),

@@ -132,6 +132,24 @@ def test_names_of_code_tell_failures_apart(exception: str) -> None:
     assert message_template(one, exception) == message_template(one.replace("01", "99"), exception)
 
 
+DATA_IN_CODE = {
+    "'Order' object has no attribute 'paid_at'": "'Order' object has no attribute 'paid_at'",
+    "module 'shop.audit' has no attribute 'trail'": "module 'shop.audit' has no attribute 'trail'",
+    "'<=' not supported between 'str' and 'int'": "'<=' not supported between 'str' and 'int'",
+    "work() got an unexpected keyword argument 'rate_2'": "work() got an unexpected keyword argument 'rate_<n>'",
+    "cannot import name 'x' from 'shop' (/srv/app/shop.py)": "cannot import name 'x' from 'shop' (<path>)",
+    "no rate for 'ada@shop.example'": "no rate for <text>",
+    "expected a date, got 'the first of May'": "expected a date, got <text>",
+    "cannot mail b'\\x00 17'": "cannot mail <text>",
+}
+
+
+@pytest.mark.parametrize("text", DATA_IN_CODE)
+@pytest.mark.parametrize("exception", ["TypeError", "AttributeError", "ImportError"])
+def test_what_is_not_written_like_a_name_of_code_is_data_whatever_the_exception(text: str, exception: str) -> None:
+    assert message_template(text, exception) == DATA_IN_CODE[text]
+
+
 # --- exceptions --------------------------------------------------------------------------------------
 
 TOLD = {
