@@ -15,7 +15,10 @@ from bisect_celery.flow.stacks import ca_bundle
 from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
 from bisect_celery.stack import container, pyspy
+from bisect_celery.stack.mariadb import find_mariadb
+from bisect_celery.stack.postgres import find_postgres
 from bisect_celery.stack.rabbitmq import find_rabbitmq
+from bisect_celery.stack.redis import find_redis
 
 ASK_DEADLINE = 20.0
 # A container stack with its images, the environments of a search, and its logs; a worker, a broker and a build at once.
@@ -125,6 +128,20 @@ def _rabbitmq(_: Home) -> Check:
     return Check("rabbitmq-server", f"{found.server}; a private node is started from it")
 
 
+def _redis(_: Home) -> Check:
+    found = find_redis()
+    help_ = "Install `redis-server` (it need not run), or use containers: for projects with a Redis."
+    return Check("redis-server", f"{found}; each trial gets its own" if found else None, help_)
+
+
+def _databases(_: Home) -> Check:
+    postgres, mariadb = find_postgres(), find_mariadb()
+    found = [f"PostgreSQL {'.'.join(map(str, postgres.version))} in {postgres.bin}"] if postgres else []
+    found += [f"MariaDB in {mariadb.server}"] if mariadb else []
+    help_ = "Install `postgresql` or `mariadb-server` (they need not run), or use containers. SQLite needs nothing."
+    return Check("databases", ", ".join(found) or None, help_)
+
+
 def _route_out(_: Home) -> Check:
     return Check(
         "route out of trials", "walled in containers; programs of the process stack reach what this machine reaches"
@@ -171,6 +188,8 @@ _LOOKS: tuple[Callable[[Home], Check], ...] = (
     _containers,
     _compose,
     _rabbitmq,
+    _redis,
+    _databases,
     _route_out,
     _pythons,
     _pyspy,

@@ -29,7 +29,7 @@ from bisect_celery.lab.guardian import OWNER, Guardian
 from bisect_celery.lab.lab import Lab
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.workload import Workload
-from bisect_celery.model import Owner, Request, Revision, Session, Stack
+from bisect_celery.model import Owner, Request, Revision, Session
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import elapsed
@@ -223,6 +223,7 @@ def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
         source_roots=source_roots,
         scenario=request.scenario,
         start=request.start,
+        beside=request.beside,
         django_settings=request.django_settings,
         services=request.services,
         migrate=request.migrate,
@@ -262,6 +263,8 @@ def digest(room: Room, lab: Lab, as_of: str) -> Callable[[Plan], str]:
             before.tree if (before := upgraded_from(room)) is not None else None,
             [request.python, as_of, facts.name, facts.broker, facts.broker_version, facts.detail],
         ]
+        if plan.beside:
+            parts.append([list(words) for words in plan.beside])
         if facts.services or plan.migrate:
             parts.append([[list(one) for one in facts.services], plan.migrate])
         if lab.workload is not None:

@@ -26,13 +26,19 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     """The stack for a session, not started. Raises UserError when what was asked for cannot be had."""
     if request.stack == "container" and request.broker == "embedded":
         raise UserError("The embedded broker serves the process stack only.", "Leave out `--broker embedded`.")
-    answers, reason = (False, "") if request.stack == "process" else container.available(os.environ)
+    answers, reason = (False, "") if request.stack == "process" else container.available(os.environ, request.services)
     if request.stack == "container" and not answers:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
     if answers and request.broker != "embedded":
         why = "asked for" if request.stack else "a container engine answers"
         return container.ContainerStack(
-            owner=owner, state=scratch / "container", environ=os.environ, why=why, ca_bundle=ca_bundle()
+            owner=owner,
+            state=scratch / "container",
+            environ=os.environ,
+            why=why,
+            ca_bundle=ca_bundle(),
+            services=request.services,
+            more=request.upgrade_from is None,
         )
     return _processes(request, home, scratch, "asked for" if request.stack else reason or HERE)
 

@@ -35,8 +35,10 @@ from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
 from bisect_celery.stack.container_files import archive_of, moved, tree_archive
 from bisect_celery.stack.container_program import ContainerRunning, Watch
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
+from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis, Yard, hosts_of
 from bisect_celery.stack.container_slots import Slots
 from bisect_celery.stack.namespace import InNamespace, Namespace
+from bisect_celery.stack.services import KINDS, REDIS, Service, Taken
 from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
@@ -44,8 +46,13 @@ ANSWER_DEADLINE = 2.0
 REGISTRY_DEADLINE = 4.0
 
 # What `scripts/build-images` makes, taken where an official image is neither there nor to be had.
-STAND_INS = {"rabbitmq": "bisect-celery/rabbitmq:local", "worker": "bisect-celery/worker:local"}
+STAND_INS = {
+    "rabbitmq": "bisect-celery/rabbitmq:local",
+    "worker": "bisect-celery/worker:local",
+    **dict.fromkeys(KINDS, "bisect-celery/services:local"),
+}
 _BROKER = "rabbitmq"
+_CHOSEN = ("RABBITMQ", "WORKER", "BUILDER", *(kind.upper() for kind in KINDS))
 
 # In a worker's container its init is process 1, and the worker that one's first child: orphans that it takes in stand
 # behind. `$0` is the command that dumps one process; the list of children ends without a newline, so `read` "fails".
@@ -74,15 +81,19 @@ TRIAL = "/trial"
 CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
 
 
-def available(environ: Mapping[str, str]) -> tuple[bool, str]:
-    """Whether containers can be had here and now, and why or why not in words. Takes seconds at most."""
+def available(environ: Mapping[str, str], services: Sequence[str] = ()) -> tuple[bool, str]:
+    """Whether containers can be had here and now, with these `services` beside the broker, and why or why not in words.
+
+    Takes seconds at most.
+    """
     composition = compose.load(environ)
     try:
         with Engine.connect(ANSWER_DEADLINE) as engine:
             answers = f"Docker {engine.info().get('ServerVersion')} answers"
             if unreachable := _unreachable(engine, composition):
                 return False, f"{answers}, but {unreachable}"
-            images = {service.image: service.name for service in composition.services.values()}
+            wanted = [one for one in composition.services.values() if one.name not in KINDS or one.name in services]
+            images = {service.image: service.name for service in wanted}
             absent = [image for image, name in images.items() if _present(engine, name, image, environ) is None]
             with engine.fresh(REGISTRY_DEADLINE) as asking:
                 for image in absent:
@@ -106,8 +117,8 @@ def _present(engine: Engine, service: str, image: str, environ: Mapping[str, str
     """The image to take for a service without asking a registry: its own, or the stand-in for one nobody chose."""
     if engine.image(image) is not None:
         return image
-    stand_in = STAND_INS[_BROKER if service == _BROKER else "worker"]
-    chosen = any(environ.get(f"BISECT_CELERY_{name}_IMAGE") == image for name in ("RABBITMQ", "WORKER", "BUILDER"))
+    stand_in = STAND_INS.get(service, STAND_INS["worker"])
+    chosen = any(environ.get(f"BISECT_CELERY_{name}_IMAGE") == image for name in _CHOSEN)
     return stand_in if not chosen and engine.image(stand_in) is not None else None
 
 
@@ -115,11 +126,20 @@ class ContainerStack:
     """A `model.Stack` of containers. One a session."""
 
     def __init__(
-        self, *, owner: Owner, state: Path, environ: Mapping[str, str], why: str, ca_bundle: Path | None = None
+        self,
+        *,
+        owner: Owner,
+        state: Path,
+        environ: Mapping[str, str],
+        why: str,
+        ca_bundle: Path | None = None,
+        services: Sequence[str] = (),
+        more: bool = True,
     ) -> None:
         """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
         the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only.
-        `why` says in words why this stack was taken. Raises InfraError when no engine answers, UserError for a
+        `why` says in words why this stack was taken; `services` stand beside the broker, and `more` may come in later.
+        Raises InfraError when no engine answers, UserError for a
         compose file that is not understood.
         """
         self._owner = owner
@@ -145,6 +165,9 @@ class ContainerStack:
         self._runner: ContainerRunner | None = None
         self._slots: Slots | None = None
         self._sharing = Sharing()
+        self._services, self._more = list(services), more
+        self._databases: list[ContainerDatabase] = []
+        self._versions: dict[str, str] = {}
         self.images: tuple[tuple[str, str], ...] = ()
         self.facts = self._describe()
 
@@ -158,6 +181,7 @@ class ContainerStack:
             why=self._why,
             walled=True,
             detail=f"Docker {self._version}; {images}" if images else f"Docker {self._version}",
+            services=tuple((kind, self._versions.get(kind, "")) for kind in self._services),
         )
 
     @property
@@ -179,9 +203,9 @@ class ContainerStack:
             broker = ContainerBroker(self._engine, service, self._owner, self._prefix, self._names, self._cpus)
             self._broker = broker
             broker.start(cancel)
-            hosts = {broker.inside_host: broker.inside_address}
-            slot = self._composition.services["slot"]
-            self._slots = Slots(slot, self._owner, self._prefix, self._names, hosts)
+            for kind in self._services:
+                self._start_service(kind, cancel)
+            self._new_slots(broker)
             self.facts = self._describe()
         except BaseException:
             self.stop()
@@ -189,8 +213,11 @@ class ContainerStack:
 
     def _with_images(self, cancel: Cancel) -> Composition:
         """The composition with the images that the engine really has, pulled where need be."""
-        services, images = {}, {}
+        services, images = {}, dict(self.images)
         for name, service in self._composition.services.items():
+            if name in KINDS and name not in self._services:
+                services[name] = service
+                continue
             reference = self._image(name, service.image, cancel)
             services[name] = replace(service, image=reference)
             found = self._engine.image(reference)
@@ -238,13 +265,58 @@ class ContainerStack:
                 stops.callback(self._engine.remove_network, self._names[name])
             if self._slots is not None:
                 stops.callback(self._slots.close, self._engine)
+            for database in self._databases:
+                stops.callback(database.stop)
             if self._runner is not None:
                 stops.callback(self._runner.close)
             if self._broker is not None:
                 stops.callback(self._broker.stop)
 
+    # --- services
+
     def serve(self, kind: str, cancel: Cancel) -> bool:
-        return False
+        if kind in self._services:
+            return True
+        broker, slots = self._broker, self._slots
+        if broker is None or slots is None or not self._more or not self._obtainable(kind):
+            return False
+        self._services.append(kind)
+        self._composition = self._with_images(cancel)
+        self._start_service(kind, cancel)
+        slots.close(self._engine)  # the next ones know its name
+        self._new_slots(broker)
+        self.facts = self._describe()
+        return True
+
+    def _obtainable(self, kind: str) -> bool:
+        image = self._composition.services[kind].image
+        if _present(self._engine, kind, image, self._environ) is not None:
+            return True
+        with self._engine.fresh(REGISTRY_DEADLINE) as asking:
+            return asking.obtainable(image)
+
+    def _yard(self) -> Yard:
+        return Yard(self._engine, self._owner, self._prefix, self._names, self._cpus)
+
+    def _start_service(self, kind: str, cancel: Cancel) -> None:
+        """A database now; a Redis comes with each trial."""
+        described = self._composition.services[kind]
+        if kind == REDIS:
+            self._versions[kind] = described.image
+            return
+        database = ContainerDatabase(self._yard(), kind, described)
+        self._databases.append(database)
+        database.start(cancel)
+        self._versions[kind] = database.version
+
+    def _new_slots(self, broker: ContainerBroker) -> None:
+        hosts = {broker.inside_host: broker.inside_address, **hosts_of(self._services, self._databases)}
+        slot = self._composition.services["slot"]
+        self._slots = Slots(slot, self._owner, self._prefix, self._names, hosts)
+
+    def _of_slot(self, slot: str) -> list[Service]:
+        redis = [SlotRedis(self._yard(), self._composition.services[REDIS], slot)] if REDIS in self._services else []
+        return [*redis, *self._databases]
 
     # --- places
 
@@ -277,7 +349,9 @@ class ContainerStack:
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
             room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
-            place = ContainerPlace(engine, room, layout, artifacts, namespace, broker)
+            taken = Taken.of(self._of_slot(slot), name, cancel)
+            leaving.callback(taken.drop)
+            place = ContainerPlace(engine, room, layout, artifacts, namespace, broker, taken)
             leaving.callback(place.stop)
             place.fill()
             yield place
@@ -318,10 +392,12 @@ class ContainerPlace(InNamespace):
         artifacts: Path,
         namespace: Namespace,
         broker: ContainerBroker,
+        taken: Taken,
     ) -> None:
         super().__init__(namespace)
+        self._taken = taken
         self._restored: Path | None = None
-        self.bindings: Mapping[str, str] = {"database_url": f"sqlite:///{WORK}/database.sqlite3"}
+        self.bindings: Mapping[str, str] = {"database_url": f"sqlite:///{WORK}/database.sqlite3", **taken.filled}
         self.broker_url = namespace.url(broker.inside_host, broker.inside_port)
         self.harness_url = namespace.url(broker.amqp_host, broker.amqp_port)
         self._engine = engine
@@ -395,13 +471,17 @@ class ContainerPlace(InNamespace):
         return f"docker exec {container[:12]} sh {WORK}/{name}"
 
     def copy_database(self, key: str) -> bool:
-        return False
+        """Not of a file: it is in a volume, and as quickly migrated as brought there."""
+        database = self._taken.database()
+        return database is not None and database.copy(self._taken.name, key)
 
     def empty_database(self) -> None:
-        pass
+        if (database := self._taken.database()) is not None:
+            database.empty(self._taken.name)
 
     def keep_database(self, key: str) -> None:
-        pass
+        if (database := self._taken.database()) is not None:
+            database.keep(self._taken.name, key)
 
     def save(self, archive: Path) -> None:
         with tempfile.TemporaryFile(dir=self._room.spool) as file:
@@ -461,6 +541,7 @@ class ContainerPlace(InNamespace):
             ("work folder", f"{WORK} in the volume {self._volume}"),
             ("logs", str(self._artifacts)),
             ("broker", self.harness_url),
+            *((one.kind, f"{one.url} from its programs") for one in self._taken.bindings),
             *(("worker", f"docker exec -it {container} sh") for container in running[:1]),
         )
 

@@ -248,9 +248,9 @@ class PostgresService:
 _HINT = "Leave out `--service postgres`, or mend the installed server."
 
 
-def psql_words(program: str, statements: Sequence[str]) -> list[str]:
-    """psql that reads nobody's settings and stops at the first statement that fails."""
-    words = [program, "-X", "-q", "-A", "-t", "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
+def psql_words(program: str, statements: Sequence[str], *way: str) -> list[str]:
+    """psql that reads nobody's settings and stops at the first statement that fails; `way` leads to the server."""
+    words = [program, *way, "-X", "-q", "-A", "-t", "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
     return words + [word for statement in statements for word in ("-c", statement)]
 
 

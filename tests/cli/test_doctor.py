@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from bisect_celery.flow.doctor import Check, best_stack
+from bisect_celery.stack.postgres import find_postgres
 
 
 def doctor(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +33,8 @@ def test_what_is_here_is_told_as_data(tmp_path: Path) -> None:
     assert "No container engine answers" in checks["container stack"]["help"]
     assert said["fit"]
     assert said["stack"].startswith("processes")
+    assert checks["redis-server"]["well"] == bool(shutil.which("redis-server") or shutil.which("valkey-server"))
+    assert ("PostgreSQL" in (checks["databases"]["found"] or "")) == bool(find_postgres())
 
 
 def test_without_git_no_trial_can_be_made_and_it_says_what_helps(tmp_path: Path) -> None:

@@ -1,0 +1,252 @@
+"""Services in containers: a Redis in the slot of each trial, a database server of the session on the trials' network.
+
+Each is started by a command of ours, which needs nothing but the server's own programs: official images and stand-ins
+serve alike. We reach them through the engine alone: no port is published, and trials have no way out through them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bisect_celery.errors import InfraError
+from bisect_celery.model import Cancel, Owner
+from bisect_celery.stack import mariadb, postgres
+from bisect_celery.stack.compose import Service as Described
+from bisect_celery.stack.container_engine import Engine, labels
+from bisect_celery.stack.container_files import archive_of
+from bisect_celery.stack.services import (
+    ALIASES,
+    MARIADB,
+    NAMES,
+    POSTGRES,
+    REDIS,
+    USER,
+    Bindings,
+    database_name,
+    gone,
+)
+
+START_DEADLINE = 120.0
+PORTS = {REDIS: 6379, POSTGRES: 5432, MARIADB: 3306}
+# Where everybody may write in every image; the file of a password is put in beside.
+_DATA, _SECRETS = "/var/tmp/data", "var/tmp/bisect-celery"
+_NUMBERS = itertools.count(1)
+
+_POSTGRES = f"""
+set -e
+PATH="$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)"
+initdb -D {_DATA} -U {USER} --pwfile=/{_SECRETS} --auth-local=trust --auth-host=scram-sha-256 \
+    --encoding=UTF8 --locale=C.UTF-8 --no-sync >/dev/null
+echo 'host all all all scram-sha-256' >> {_DATA}/pg_hba.conf
+exec postgres -D {_DATA} -c listen_addresses='*' -c unix_socket_directories=/var/tmp {
+    " ".join(f"-c {name}={value}" for name, value in postgres.SETTINGS.items())
+}
+"""
+_MARIADB = f"""
+set -e
+PATH="$PATH:/usr/sbin"
+mariadb-install-db --no-defaults --datadir={_DATA} --skip-test-db --auth-root-authentication-method=normal >/dev/null
+exec mariadbd --no-defaults --datadir={_DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
+    --init-file=/{_SECRETS} {" ".join(mariadb.SETTINGS)}
+"""
+_REDIS = f"exec redis-server --port {PORTS[REDIS]} --bind 127.0.0.1 --save '' --appendonly no --dir /tmp"
+_SCRIPTS = {REDIS: _REDIS, POSTGRES: _POSTGRES, MARIADB: _MARIADB}
+
+
+@dataclass(frozen=True)
+class Yard:
+    """What containers of services are made from: `names` and `prefix` are the session's, `cpus` the engine's."""
+
+    engine: Engine
+    owner: Owner
+    prefix: str
+    names: Mapping[str, str]
+    cpus: float
+
+    def create(self, engine: Engine, kind: str, described: Described, slot: str = "") -> str:
+        return engine.create(
+            described,
+            name=f"{self.prefix}-{kind}-{next(_NUMBERS)}",
+            labels=labels(self.owner, kind),
+            names=self.names,
+            command=("sh", "-c", _SCRIPTS[kind]),
+            shared={"slot": slot},
+            cpus_at_most=self.cpus,
+        )
+
+
+class _Server:
+    """One container of a service, started, and asked by the programs inside it."""
+
+    def __init__(self, yard: Yard, kind: str, described: Described) -> None:
+        self.kind, self._yard, self._described = kind, yard, described
+        self.container: str | None = None
+
+    def start(self, engine: Engine, cancel: Cancel, ready: Sequence[str], *, secret: str = "", slot: str = "") -> None:
+        """Until `ready`, a command inside it, ends well. Raises InfraError with the last lines of its log."""
+        self.container = container = self._yard.create(engine, self.kind, self._described, slot)
+        if secret:
+            engine.put(container, "/", archive_of({_SECRETS: secret.encode()}))
+        engine.start(container)
+
+        def ended() -> bool:
+            state = engine.state(container)
+            return state is None or not state.running
+
+        def serves() -> bool:
+            return ended() or engine.run_inside(container, ready)[0] == 0
+
+        if not cancel.wait(serves, START_DEADLINE, poll=0.1) or ended():
+            log = engine.logs(container)
+            self.remove(engine)
+            raise InfraError(f"{NAMES[self.kind]} ({self._described.image}) did not start:\n{log}", _HINT)
+
+    def ask(self, words: Sequence[str]) -> str:
+        """What a program inside says. Raises InfraError where it fails, or the server is gone."""
+        if self.container is None:
+            raise gone(self.kind, "")
+        with self._yard.engine.fresh() as engine:
+            state = engine.state(self.container)
+            if state is None or not state.running:
+                raise gone(self.kind, engine.logs(self.container))
+            code, said = engine.run_inside(self.container, words)
+        if code != 0:
+            raise InfraError(f"{NAMES[self.kind]} refused what we need: {said.strip()[-400:]}")
+        return said
+
+    def remove(self, engine: Engine) -> None:
+        container, self.container = self.container, None
+        if container is not None:
+            engine.remove(container)
+
+
+_HINT = "BISECT_CELERY_REDIS_IMAGE, …_POSTGRES_IMAGE and …_MARIADB_IMAGE name other images."
+
+
+class ContainerDatabase:
+    """A `services.Database`: PostgreSQL or MariaDB in a container of the session."""
+
+    def __init__(self, yard: Yard, kind: str, described: Described) -> None:
+        self.kind, self.version = kind, ""
+        self.address = ""
+        self._yard, self._described = yard, described
+        self._server = _Server(yard, kind, described)
+        self._password = secrets.token_urlsafe(24)
+        self._dumps = itertools.count(1)
+        self._databases = (
+            postgres.Databases(self._psql)
+            if kind == POSTGRES
+            else mariadb.Databases(self._mariadb, self._dump, self._fill)
+        )
+
+    def start(self, cancel: Cancel) -> None:
+        ready = self._words(("SELECT 1",)) if self.kind == POSTGRES else self._client("-e", "SELECT 1")
+        secret = self._password if self.kind == POSTGRES else mariadb.initial(self._password)
+        with self._yard.engine.fresh() as engine:
+            try:
+                self._server.start(engine, cancel, ready, secret=secret)
+                assert self._server.container is not None
+                self.address = engine.address(self._server.container, self._yard.names["trial"])
+                said = (
+                    self._psql(("SHOW server_version",)) if self.kind == POSTGRES else self._mariadb("SELECT version()")
+                )
+                self.version = re.split(r"[\s-]", said.strip())[0]
+            except BaseException:
+                self._server.remove(engine)
+                raise
+
+    def stop(self) -> None:
+        with self._yard.engine.fresh() as engine:
+            self._server.remove(engine)
+
+    def hosts(self) -> dict[str, str]:
+        """The names that lead there, for programs of trials."""
+        return dict.fromkeys(ALIASES[self.kind], self.address)
+
+    def fresh(self, name: str, cancel: Cancel) -> Bindings:
+        cancel.check()
+        self._databases.make(database_name(name))
+        host = ALIASES[self.kind][0]
+        return Bindings(self.kind, host, PORTS[self.kind], database_name(name), USER, self._password)
+
+    def drop(self, name: str) -> None:
+        self._databases.drop(database_name(name))
+
+    def empty(self, name: str) -> None:
+        self._databases.make(database_name(name))
+
+    def keep(self, name: str, key: str) -> None:
+        self._databases.keep(database_name(name), key)
+
+    def copy(self, name: str, key: str) -> bool:
+        return self._databases.copy(database_name(name), key)
+
+    # --- talking to it, from inside it
+
+    def _psql(self, statements: Sequence[str]) -> str:
+        return self._server.ask(self._words(statements))
+
+    def _words(self, statements: Sequence[str]) -> list[str]:
+        return postgres.psql_words("psql", statements, "-h", "/var/tmp", "-U", USER)
+
+    def _mariadb(self, statements: str) -> str:
+        return self._server.ask(self._client("-e", statements))
+
+    def _client(self, *words: str) -> tuple[str, ...]:
+        return ("env", f"MYSQL_PWD={self._password}", "mariadb", *self._way, "-BN", *words)
+
+    _way = ("--no-defaults", "--socket=/var/tmp/socket", f"--user={USER}")
+
+    def _dump(self, name: str) -> bytes:
+        """The dump stays in the container; what is handed on is where."""
+        path = f"/var/tmp/kept-{next(self._dumps)}.sql"
+        dump = ("mariadb-dump", *self._way, *mariadb.DUMP, name)
+        self._server.ask(("env", f"MYSQL_PWD={self._password}", "sh", "-c", f'"$@" > {path}', "sh", *dump))
+        return path.encode()
+
+    def _fill(self, name: str, sql: bytes) -> None:
+        self._server.ask((*self._client()[:2], "sh", "-c", f'"$@" < {sql.decode()}', "sh", *self._client(name)[2:]))
+
+
+class SlotRedis:
+    """A `services.Service` for one trial: a Redis on the loopback of the trial's slot, which nobody else reaches."""
+
+    kind = REDIS
+
+    def __init__(self, yard: Yard, described: Described, slot: str, version: str = "") -> None:
+        self.version = version
+        self._yard, self._described, self._slot = yard, described, slot
+        self._server = _Server(yard, REDIS, described)
+
+    def start(self, cancel: Cancel) -> None:
+        """Nothing of it stays for the session."""
+
+    def fresh(self, name: str, cancel: Cancel) -> Bindings:
+        with self._yard.engine.fresh() as engine:
+            ready = ("sh", "-c", 'test PONG = "$(redis-cli -h 127.0.0.1 ping)"')
+            self._server.start(engine, cancel, ready, slot=self._slot)
+        return Bindings(REDIS, "127.0.0.1", PORTS[REDIS], "0")
+
+    def drop(self, name: str) -> None:
+        if self._server.container is None:
+            return
+        try:
+            self._server.ask(("true",))
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        with self._yard.engine.fresh() as engine:
+            self._server.remove(engine)
+
+
+def hosts_of(kinds: Sequence[str], databases: Sequence[ContainerDatabase]) -> dict[str, str]:
+    """Names that programs of trials find without a resolver."""
+    hosts = dict.fromkeys(ALIASES[REDIS], "127.0.0.1") if REDIS in kinds else {}
+    for database in databases:
+        hosts |= database.hosts()
+    return hosts
