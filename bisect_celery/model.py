@@ -112,6 +112,7 @@ class Request:
     `ceiling` the longest a trial may be watched, in seconds. `scenario` replaces the first wave of probes (empty: send
     and wait). `upgrade_from` names the revision whose leavings every trial begins with: "good", or any revision.
     `start` is the program that those words belong to, one of `STARTS`.
+    `beside` are the words of further workers that run in every trial.
     `fails` is how often a start at BAD is known to fail (1: always; None: not known), `confidence` how sure to be of a
     commit when trials contradict one another.
     `services` stand beside the broker ("redis", "postgres", "mariadb"), fresh in each trial. `migrate` is a command
@@ -146,6 +147,7 @@ class Request:
     fails: float | None = None
     confidence: float = 0.95
     start: str = "celery worker"
+    beside: tuple[tuple[str, ...], ...] = ()
     services: tuple[str, ...] = ()
     migrate: str | None = None
     workload: Path | None = None

@@ -65,6 +65,7 @@ def to_request(
         sources=tuple(sorted(sources.items())),
     )
     request = dataclasses.replace(bare, **_said(loaded, ""))
+    request = dataclasses.replace(request, beside=tuple(map(_words_of, request.beside)))
     request = dataclasses.replace(request, services=_services(request))
     if probe.judges and request.fails is not None and request.fails < 1:
         raise UserError(
@@ -195,6 +196,12 @@ def _worker(loaded: Loaded, detected: Detected, sources: dict[str, str]) -> tupl
     return start, words
 
 
+def _words_of(line: tuple[str, ...]) -> tuple[str, ...]:
+    """A further worker's own words: like the first one's, without those that a trial never has."""
+    whole = worker_command(line)
+    return whole[1] if whole is not None else worker_words(line)[1]
+
+
 def describe(request: Request) -> list[tuple[str, str, str]]:
     """(key, value, source) of every setting, in the order of a command line; secrets hidden."""
     sources = dict(request.sources)
@@ -236,10 +243,16 @@ def _shown(value: object) -> str:
     if isinstance(value, Script):
         return f"{value.name} ({len(value.text.splitlines())} lines)"
     if isinstance(value, tuple):
-        return ", ".join(scenario.words(one) if isinstance(one, Step) else str(one) for one in value)
+        return ", ".join(_part(one) for one in value)
     if isinstance(value, bool):
         return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _part(one: object) -> str:
+    if isinstance(one, tuple):
+        return shlex.join(one)
+    return scenario.words(one) if isinstance(one, Step) else str(one)
 
 
 def _redacted(value: str, secrets: Sequence[str]) -> str:

@@ -47,6 +47,8 @@ class Setting:
 SETTINGS = (
     Setting("app", values.app, "The Celery app, as for `celery -A`. Detected when there is one."),
     Setting("worker", values.words, "The worker's start line, e.g. '-c 2 -Q mail'. Detected, else -c 2."),
+    Setting("beside", values.lines, "A further worker in the same trial, e.g. '-c 1 -Q mail'; more than once for more.",
+            "beside", many=True),
     Setting("start", values.one_of(*STARTS),
             "What starts it: 'celery worker', 'manage.py celery worker', 'manage.py celeryd', 'celeryd'. Detected.",
             "start"),

@@ -226,6 +226,12 @@ def words(given: Given) -> tuple[str, ...]:
         ) from None
 
 
+def lines(given: Given) -> tuple[tuple[str, ...], ...]:
+    """Command lines: one text, or a list of texts."""
+    texts = given.raw if isinstance(given.raw, (list, tuple)) else [given.raw]
+    return tuple(words(dataclasses.replace(given, raw=text)) for text in texts)
+
+
 def several(given: Given) -> tuple[str, ...]:
     """Several texts: a flag given more than once, a TOML list, or one text taken apart as a shell does."""
     if isinstance(given.raw, (list, tuple)) and all(isinstance(one, str) for one in given.raw):

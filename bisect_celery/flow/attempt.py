@@ -30,8 +30,8 @@ from bisect_celery.store.database import Store
 
 # What the first call of a bisection decides for all of them.
 HELD = (
-    "app", "subfolder", "start", "worker", "probe", "prepare", "python", "match", "ceiling", "django_settings",
-    "scenario", "upgrade_from",
+    "app", "subfolder", "start", "worker", "beside", "probe", "prepare", "python", "match", "ceiling",
+    "django_settings", "scenario", "upgrade_from",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ Speaks JSON, one object a line: orders on standard input, what happened on stand
     {"do": "send", "task": "orders.tasks.mail" | null, "args": [...], "kwargs": {...}, "ids": [...], "queue": null,
      "wave": 1}
     {"do": "script", "count": 20, "wave": 1}    as the user's own file sends
-    {"do": "ask"}       what the worker says it holds
+    {"do": "ask", "number": 3, "workers": 1}    what so many workers say they hold
     {"do": "quit"}
 
 Nothing is published, and no connection opened, unless every broker address that the app resolves is the given one.
@@ -46,7 +46,7 @@ USER_INFO = re.compile(r"://(?:[^\s/?#:@]*:)?([^\s/?#]+)@")
 
 PATIENCE = 0.02
 UNREADABLE_AFTER = 1.0
-# The first answer ends the wait; only who never answers costs all of it.
+# The last expected answer ends the wait; only who never answers costs all of it.
 ANSWERS_WITHIN = 2.0
 
 _lock = threading.Lock()
@@ -381,6 +381,7 @@ def is_final(app, result):
 
 
 _failing_since = []
+_now = getattr(time, "monotonic", time.time)  # which Python 2 lacks
 
 
 def read_back(app, pending, user):
@@ -388,7 +389,7 @@ def read_back(app, pending, user):
     try:
         still = poll(app, pending, user)
     except Exception as error:
-        now = time.time()
+        now = _now()
         _failing_since[:] = _failing_since or [now]
         if now - _failing_since[0] < UNREADABLE_AFTER:
             time.sleep(PATIENCE)
@@ -411,12 +412,13 @@ def poll(app, pending, user):
     return still
 
 
-def ask_one(app, inspect):
-    """There is one worker: its answer is the last. Before Celery 3.1 `inspect` waits out its time all the same."""
-    inspect.limit = 1
+def ask_all(app, inspect, workers):
+    """The answer of the last expected worker ends the wait. Before Celery 3.1 `inspect` waits out its time all the
+    same."""
+    inspect.limit = workers
     if celery_version() < (3, 1) and hasattr(inspect, "_request"):
         inspect._request = lambda command, **arguments: inspect._prepare(
-            app.control.broadcast(command, arguments=arguments, timeout=inspect.timeout, reply=True, limit=1)
+            app.control.broadcast(command, arguments=arguments, timeout=inspect.timeout, reply=True, limit=workers)
         )
 
 
@@ -426,32 +428,39 @@ def celery_version():
     return tuple(int(part) for part in re.findall(r"\d+", getattr(celery, "__version__", "") or "")[:2])
 
 
-def ask(app):
-    """What the worker says of itself: the requests it counts as running, and its pool."""
+def ask(app, order):
+    """What the workers say of themselves: the requests they count as running, and their pools."""
     inspect = app.control.inspect(timeout=ANSWERS_WITHIN)
     try:
-        ask_one(app, inspect)
+        ask_all(app, inspect, order["workers"])
         active = inspect.active()
-        if active is None:  # nobody answered, and nobody will answer more: each question waits for its whole second
-            tell("asked", held=None)
-            return
-        stats = inspect.stats()
-        later = inspect.scheduled()
+        # Who did not answer will not answer more, and each question would wait for its whole time.
+        heard = len(active or ()) >= order["workers"]
+        stats, later = (inspect.stats(), inspect.scheduled()) if heard else (None, None)
     except Exception as error:
-        tell("asked", error=type(error).__name__)
+        tell("asked", number=order["number"], error=type(error).__name__)
         return
-    held = [task.get("id") for tasks in active.values() for task in tasks]
-    waiting = [(entry.get("request") or {}).get("id") for entries in (later or {}).values() for entry in entries]
-    pools = [stat.get("pool") or {} for stat in (stats or {}).values()]
-    tell(
-        "asked",
-        held=held,
-        scheduled=None if later is None else waiting,
-        concurrency=sum(int(pool.get("max-concurrency") or 0) for pool in pools) or None,
-        processes=[process for pool in pools for process in (pool.get("processes") or ())],
-        prefetch=sum(int(stat.get("prefetch_count") or 0) for stat in (stats or {}).values()) or None,
-        pool=str(pools[0].get("implementation") or "") if pools else None,
-    )
+    tell("asked", number=order["number"], **merged(order["workers"], active, stats, later))
+
+
+def merged(workers, active, stats, later):
+    """What so many workers say together, of replies by name; what one of them did not answer is not known of any."""
+    held, pools, waiting = ((said or {}) if len(said or ()) >= workers else None for said in (active, stats, later))
+    if held is None:
+        return {"held": None}
+    counted = [(name, stat, stat.get("pool") or {}) for name, stat in sorted((pools or {}).items())]
+    return {
+        "held": [task.get("id") for tasks in held.values() for task in tasks],
+        "acknowledged": [task.get("acknowledged") for tasks in held.values() for task in tasks],
+        "scheduled": None
+        if waiting is None
+        else [(entry.get("request") or {}).get("id") for entries in waiting.values() for entry in entries],
+        "concurrency": sum(int(pool.get("max-concurrency") or 0) for _, _, pool in counted) or None,
+        # A process's number is one only beside its worker's name: they may run in containers of their own.
+        "processes": ["%s %s" % (name, one) for name, _, pool in counted for one in (pool.get("processes") or ())],
+        "prefetch": sum(int(stat.get("prefetch_count") or 0) for _, stat, _ in counted) or None,
+        "pool": str(counted[0][2].get("implementation") or "") if counted else None,
+    }
 
 
 def begin(order):
@@ -513,7 +522,7 @@ def serve(web):
         elif order["do"] == "script":
             pending = pending + send_script(app, user, order)
         elif order["do"] == "ask":
-            ask(app)
+            ask(app, order)
 
 
 def complain(event, error):

@@ -1,4 +1,4 @@
-"""What the worker says of itself when it is asked, through the sender: what it holds, and its pool's processes."""
+"""What the workers say of themselves when asked, through the sender: what they hold, and their pools' processes."""
 
 from __future__ import annotations
 

@@ -90,16 +90,22 @@ class Counts:
 
     def stand(self) -> bool:
         """Whether a consumer stands on every work queue there is, or on one of them and the worker says it is ready:
-        a project may declare queues that its worker does not consume, such as one for dead letters."""
+        a project may declare queues that its worker does not consume, such as one for dead letters. Of several workers
+        one may stand before another has declared a queue at all."""
         if self._signs.foreign is not None:
             return True
         counts = self.standing()
         consumed = [count for count in counts if count]
         self.consumers = min(consumed, default=0)
-        if not consumed or not (self._signs.ready or len(consumed) == len(counts)):
+        every = len(consumed) == len(counts) and (self._signs.workers == 1 or self._to_ask() >= self._signs.workers)
+        if not consumed or not (self._signs.ready or every):
             return False
         return self.listen()
 
     def nobody_to_ask(self) -> bool:
         """Whether no worker has a queue for questions: its project switched remote control off."""
-        return not any(_REMOTE.search(queue.name) for queue in self._place.queues())
+        return not self._to_ask()
+
+    def _to_ask(self) -> int:
+        """How many workers have a queue for questions, which comes after their consumer."""
+        return sum(_REMOTE.search(queue.name) is not None for queue in self._place.queues())

@@ -18,7 +18,7 @@ class Memory:
 
     def __init__(self, worker: Worker, clock: Clock, signs: Signs, asked: bool) -> None:
         self._worker, self._now, self._signs, self._asked = worker, clock.now, signs, asked
-        self._peaks: dict[int, int] = {}
+        self._peaks: dict[tuple[int, int], int] = {}
         self._next = 0.0
 
     def peaks(self) -> tuple[int, ...]:
@@ -31,17 +31,16 @@ class Memory:
 
     def look(self, *, at_end: bool) -> None:
         if self._asked:
-            for pid, peak in self._worker.memory(at_end=at_end).items():
-                self._peaks[pid] = max(peak, self._peaks.get(pid, 0))
+            for process, peak in self._worker.memory(at_end=at_end).items():
+                self._peaks[process] = max(peak, self._peaks.get(process, 0))
         self._next = self._now() + MEMORY_EVERY
 
 
 class Work:
     """Silence means nothing while somebody computes: a hang waits. One that computes for ever lasts to the end."""
 
-    def __init__(self, idle: float, worker: Worker, clock: Clock, ledger: Ledger, signs: Signs) -> None:
-        """`idle`: see `model.Place`."""
-        self._idle, self._worker, self._now = idle, worker, clock.now
+    def __init__(self, worker: Worker, clock: Clock, ledger: Ledger, signs: Signs) -> None:
+        self._worker, self._now = worker, clock.now
         self._ledger, self._signs = ledger, signs
         self._used: tuple[float, float | None] = (0.0, None)
         self._worked_at = self._compared_at = 0.0
@@ -57,7 +56,7 @@ class Work:
         if not self._worker.started():
             return
         used, now = self._worker.worked(), self._now
-        if used is not None and before is not None and used - before > self._idle * (now() - at):
+        if used is not None and before is not None and used - before > self._worker.idle() * (now() - at):
             self._worked_at = now()
         if used is None or before is not None:
             self._compared_at = now()

@@ -57,6 +57,7 @@ class Plan:
     """How programs of a trial are started. `start` is the worker's program (`model.STARTS`), `worker` the words after
     it, `django_settings` what `manage.py` would name; `variables` may hold placeholders.
 
+    `beside` are the words of further workers that run in the same trial.
     `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
     `source_roots` are folders, relative to the checkout, that must be importable; each tree has its own.
     `migrate` is a command that may be run again, and then does only what is missing; trees of one `database_key`
@@ -78,11 +79,29 @@ class Plan:
     services: tuple[str, ...] = ()
     migrate: str | None = None
     database_key: str | None = None
+    beside: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def workers(self) -> int:
+        """How many workers a trial has."""
+        return 1 + len(self.beside)
 
     def faster(self) -> Plan:
         return replace(self, fast=True)
 
     # --- programs -----------------------------------------------------------------------------------
+
+    def worker_programs(
+        self, place: Place, environment: Environment, broker_url: str | None = None
+    ) -> tuple[Program, ...]:  # fmt: skip
+        """Of every worker, the first one first; those beside it have names of their own, for Celery and for us."""
+        made = [self.worker_program(place, environment, broker_url)]
+        for number, words in enumerate(self.beside, 2):
+            name = f"worker-{number}"
+            named = words if any(word.startswith(("-n", "--hostname")) for word in words) else (*words, "-n", name)
+            program = replace(self, worker=named).worker_program(place, environment, broker_url)
+            made.append(replace(program, name=name))
+        return tuple(made)
 
     def worker_program(self, place: Place, environment: Environment, broker_url: str | None = None) -> Program:
         """`broker_url` is a way to the place's broker of the worker's own (None: the place's)."""
@@ -132,15 +151,9 @@ class Plan:
         return tuple(words)
 
     def concurrency(self, settings: int | None = None) -> int:
-        """What the start line says, else the project's settings; the worker itself is asked too, and knows better."""
-        words = list(self.worker)
-        for index, word in enumerate(words):
-            if word in ("-c", "--concurrency") and index + 1 < len(words) and words[index + 1].isdigit():
-                return int(words[index + 1])
-            for prefix in ("--concurrency=", "-c"):
-                if word.startswith(prefix) and word[len(prefix) :].isdigit():
-                    return int(word[len(prefix) :])
-        return settings or DEFAULT_CONCURRENCY
+        """What the start lines say together, else the project's settings; the workers themselves are asked too, and
+        know better."""
+        return sum(_said_by(words) or settings or DEFAULT_CONCURRENCY for words in (self.worker, *self.beside))
 
     def count(self, concurrency: int, prefetch: int | None) -> int:
         """How many probes prove every slot: concurrency × (prefetch + 1) + 1 (DESIGN 10), at least 20.
@@ -187,12 +200,23 @@ class Plan:
         return tuple(values.items())
 
     def worker_line(self) -> str:
-        return shlex.join((*self._start(), *self.worker))
+        return " and ".join(shlex.join((*self._start(), *words)) for words in (self.worker, *self.beside))
 
 
 def provided(worker: WorkerFacts) -> bool:
     """Whether results stay within the trial."""
     return worker.result_backend in PROVIDED or worker.result_at == OURS
+
+
+def _said_by(words: tuple[str, ...]) -> int | None:
+    """The concurrency that a start line names."""
+    for index, word in enumerate(words):
+        if word in ("-c", "--concurrency") and index + 1 < len(words) and words[index + 1].isdigit():
+            return int(words[index + 1])
+        for prefix in ("--concurrency=", "-c"):
+            if word.startswith(prefix) and word[len(prefix) :].isdigit():
+                return int(word[len(prefix) :])
+    return None
 
 
 def fill(value: str, filled: dict[str, str]) -> str:

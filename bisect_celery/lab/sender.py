@@ -73,9 +73,10 @@ class Sender:
     # --- orders ----------------------------------------------------------------------------------------
 
     def ask(self) -> None:
-        """Ask the worker what it holds; `Signs.asked` has the answer once it came."""
+        """Ask the workers what they hold; `Signs.asked` has what all of them answered once they did."""
+        self._signs.question += 1
         self._signs.asked = None
-        self._order(do="ask")
+        self._order(do="ask", number=self._signs.question, workers=self._plan.workers)
 
     def script(self, count: int) -> int:
         """One more wave as the user's own file sends: what it sends becomes known as it is sent. Returns its number,

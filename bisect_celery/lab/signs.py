@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from bisect_celery.lab.plan import OURS
 from bisect_celery.model import Failure, Probe, Stage, WorkerFacts
 from bisect_celery.probe import logs
 
-KEPT_LINES = 2000
 AMQP_PORT = 5672
 
 
@@ -67,12 +65,13 @@ class Signs:
     ) -> None:
         """`now` is seconds since the trial began."""
         self.facts = WorkerFacts()
-        self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self.failure: Failure | None = None
         self.foreign: str | None = None
         self.loaded = False
-        self.ready = False
+        self.workers = 1
+        self.said_ready = 0
         self.asked: dict[str, Any] | None = None
+        self.question = 0
         self.whole = 0
         self.everywhere = ""
         self.services: frozenset[str] = frozenset()
@@ -93,6 +92,11 @@ class Signs:
         worker often only ends."""
         self.failure = self.failure or failure
         return "failure"
+
+    @property
+    def ready(self) -> bool:
+        """Whether so many logs say so as there are `workers`."""
+        return self.said_ready >= self.workers
 
     # --- events --------------------------------------------------------------------------------------
 
@@ -119,7 +123,6 @@ class Signs:
 
     def worker_line(self, line: str) -> None:
         line = logs.plain(line)
-        self.log.append(line)
         at = self._now()
         self._done_in(line, at)
         self._named_in(line)
@@ -156,7 +159,7 @@ class Signs:
         elif sign.what == "outgrown":
             self.children_replaced += 1
         elif sign.what == "ready":
-            self.ready = True
+            self.said_ready += 1
             self._ledger.heard.add("log")
         elif sign.what == "refused":
             self._ledger.refuse(at, _told(sign.raised or ""))
@@ -265,6 +268,8 @@ class Signs:
 
     def _asked(self, said: dict[str, Any]) -> None:
         """A request that it runs was begun; is it not acknowledged, its task acknowledges late."""
+        if said["number"] != self.question:  # an answer that came too late is one to something else
+            return
         self.asked = said
         for identity in said.get("held") or ():
             self._ledger.runs(self._now(), identity)

@@ -70,6 +70,7 @@ class Watch:
         clock, ledger = Clock(), Ledger()
         signs = Signs(ledger, clock.now, place.broker_url, plan.probe, learn_secrets)
         signs.services = addresses(place.bindings, walled)
+        signs.workers = plan.workers
         loop = Loop(clock, cancel, lambda: signs.failure is not None)
         worker = Worker(place, plan, environment, signs, loop)
         sender = Sender(place, plan, environment, ledger, signs, loop)
@@ -77,7 +78,7 @@ class Watch:
         self._ledger, self._signs, self._loop, self._worker, self._sender = ledger, signs, loop, worker, sender
         self._counts = Counts(place, clock, cancel, ledger, signs)
         self._memory = Memory(worker, clock, signs, "memory" in plan.probe.judges)
-        self._work = Work(place.idle, worker, clock, ledger, signs)
+        self._work = Work(worker, clock, ledger, signs)
         for take in (self._counts.take_events, loop.take_lines, self._counts.take_counts):
             loop.add(take)
         for take in (self._memory.take, self._work.take):
@@ -312,7 +313,7 @@ class Watch:
         worker = self._worker
         if not hard:
             worker.ask_to_end()
-            hard = not self._loop.wait(worker.gone, self._deadlines.quiet, self._sender)
+            hard = not self._loop.wait(worker.ended, self._deadlines.quiet, self._sender)
         worker.stop()
         self._loop.step()  # its last words
         self._loop.wait(lambda: not any(self._counts.standing()), GONE_DEADLINE, self._sender)

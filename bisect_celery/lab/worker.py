@@ -1,82 +1,128 @@
-"""The worker of a trial: started as the plan says, looked at from outside, ended, and perhaps started again."""
+"""The worker of a trial, or several beside each other: started as the plan says, looked at from outside, ended, and
+perhaps started again."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
+from bisect_celery.core.failures import ended_before_ready
 from bisect_celery.lab.loop import Loop
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.signs import Signs
-from bisect_celery.model import Dump, Environment, Failure, Place, Running, Stage
+from bisect_celery.model import Dump, Environment, Failure, Place, Program, Running, Stage
 from bisect_celery.probe import logs
 
 SHOWN_LINES = 12
+KEPT_LINES = 2000
+
+
+class _Process:
+    """One of them: its main process, and the end of its log."""
+
+    def __init__(self, running: Running, signs: Signs, loop: Loop) -> None:
+        self.running = running
+        self.log: deque[str] = deque(maxlen=KEPT_LINES)
+        self._signs = signs
+        for path in (running.out, running.err):
+            loop.read(path, self._take)
+
+    def _take(self, line: str) -> None:
+        self.log.append(logs.plain(line))
+        self._signs.worker_line(line)
+
+    def gone(self) -> bool:
+        return not self.running.alive()
 
 
 class Worker:
-    """What it writes goes to `Signs`. `broker_url` is a way to the broker of its own (None: the place's)."""
+    """What it writes goes to `Signs`; the end of any of several is its end. `broker_url` is a way to the broker of its
+    own (None: the place's)."""
 
     def __init__(self, place: Place, plan: Plan, environment: Environment, signs: Signs, loop: Loop) -> None:
         self.broker_url: str | None = None
         self._place, self._plan, self._environment = place, plan, environment
         self._signs, self._loop = signs, loop
-        self._running: Running | None = None
+        self._processes: list[_Process] = []
 
     def start(self) -> None:
-        self._signs.ready = False
-        self._signs.log.clear()
-        running = self._place.start(self._plan.worker_program(self._place, self._environment, self.broker_url))
-        for path in (running.out, running.err):
-            self._loop.read(path, self._signs.worker_line)
-        self._running = running
+        self._signs.said_ready = 0
+        programs = self._plan.worker_programs(self._place, self._environment, self.broker_url)
+        self._processes = [self._started(program) for program in programs]
+
+    def _started(self, program: Program) -> _Process:
+        return _Process(self._place.start(program), self._signs, self._loop)
 
     def started(self) -> bool:
         """Whether it was, and was not ended by us since."""
-        return self._running is not None
+        return bool(self._processes)
 
     def gone(self) -> bool:
         """Whether it ended by itself."""
-        return self._running is not None and not self._running.alive()
+        return any(process.gone() for process in self._processes)
+
+    def _ended(self) -> _Process | None:
+        return next((process for process in self._processes if process.gone()), None)
 
     def exit_code(self) -> int | None:
         """Of one that ended by itself."""
-        return self._running.exit_code() if self._running is not None else None
+        ended = self._ended()
+        return ended.running.exit_code() if ended is not None else None
 
     def last_words(self) -> str | None:
         """Why one that had been ready ended, as its log says."""
-        return logs.last_words(list(self._signs.log))
+        ended = self._ended()
+        return logs.last_words(list(ended.log)) if ended is not None else None
 
     def boot_failure(self, deadline: float) -> Failure:
         """Why it did not come up within `deadline` seconds."""
-        code, log = self.exit_code(), list(self._signs.log)
+        ended = self._ended()
+        code = self.exit_code()
+        log = list(ended.log if ended is not None else (line for one in self._processes for line in one.log))
         lines = tuple(log[-SHOWN_LINES:])
         if code is None:
             late = f"no consumer stood on a queue within {deadline:g} s"
             return Failure(Stage.BOOT, late, lines=lines, timed_out=True)
         found = logs.last_exception(log)
         if found is None:
-            return Failure(Stage.BOOT, f"the worker ended with status {code} before it was ready", lines=lines)
+            return Failure(Stage.BOOT, ended_before_ready(code), lines=lines)
         reason = ": ".join(filter(None, found))
         return Failure(Stage.BOOT, reason, found[0], missing_in(*found), lines)
 
     def ask_to_end(self) -> None:
-        if self._running is not None:
-            self._running.ask_to_end()
+        for process in self._processes:
+            process.running.ask_to_end()
+
+    def ended(self) -> bool:
+        """Whether all that was started has ended, whoever ended it."""
+        return all(process.gone() for process in self._processes)
 
     def stop(self) -> None:
         """End it at once. What ended by our hand is no end of its own."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.stop()
+        processes, self._processes = self._processes, []
+        for process in processes:
+            process.running.stop()
 
     # --- looks from outside: nothing where it was not started ------------------------------------------
 
-    def memory(self, *, at_end: bool) -> Mapping[int, int]:
-        return self._place.memory(self._running, at_end=at_end) if self._running is not None else {}
+    def memory(self, *, at_end: bool) -> Mapping[tuple[int, int], int]:
+        """By which of several it is, and a process's number."""
+        return {
+            (index, pid): peak
+            for index, process in enumerate(self._processes)
+            for pid, peak in self._place.memory(process.running, at_end=at_end).items()
+        }
 
     def worked(self) -> float | None:
-        return self._place.worked(self._running) if self._running is not None else None
+        """Of all together; None when nobody can look at one."""
+        seconds = [self._place.worked(process.running) for process in self._processes]
+        known = [one for one in seconds if one is not None]
+        return sum(known) if known and len(known) == len(seconds) else None
+
+    def idle(self) -> float:
+        """The share of a core up to which it may seem to work though it does nothing."""
+        return self._place.idle * len(self._processes)
 
     def dump(self) -> tuple[Dump, ...]:
-        return self._place.dump(self._running) if self._running is not None else ()
+        return tuple(dump for process in self._processes for dump in self._place.dump(process.running))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from bisect_celery.config import Detected, FolderListing, detect, load, to_request
+from bisect_celery.config import Detected, FolderListing, describe, detect, load, to_request
 from bisect_celery.errors import UserError
 
 CELERY_PY = """
@@ -390,8 +391,6 @@ def test_a_request_says_where_everything_came_from(tmp_path: Path) -> None:
 
 
 def test_describe_hides_secrets_and_names_defaults(tmp_path: Path) -> None:
-    from bisect_celery.config import describe
-
     loaded = load(
         {"env": ["URL=amqp://u:canary@h//"], "app": "x"}, typed_in=tmp_path, root=tmp_path, caller_environment={}
     )
@@ -408,6 +407,22 @@ def test_a_whole_start_line_may_be_pasted_as_worker(tmp_path: Path) -> None:
     loaded = load({"worker": line, "app": "shop"}, typed_in=tmp_path, root=tmp_path, caller_environment={})
     request = to_request(loaded, Detected("shop", "--app"), good="a", bad="b", repository=tmp_path)
     assert request.worker == ("-c", "4", "-Q", "mail")
+
+
+@pytest.mark.parametrize(
+    ("said", "beside"),
+    [
+        ("-c 1 -Q mail", (("-c", "1", "-Q", "mail"),)),
+        (["-c 1 -Q mail", "celery -A shop worker -Q 'a b' -B"], (("-c", "1", "-Q", "mail"), ("-Q", "a b"))),
+    ],
+)
+def test_further_workers_are_read_like_the_first(tmp_path: Path, said: object, beside: object) -> None:
+    loaded = load({"beside": said, "app": "shop"}, typed_in=tmp_path, root=tmp_path, caller_environment={})
+    request = to_request(loaded, Detected("shop", "--app"), good="a", bad="b", repository=tmp_path)
+    assert request.beside == beside
+    assert request.worker == ("-c", "2")
+    rows = {key: value for key, value, _ in describe(request)}
+    assert rows["beside"] == ", ".join(map(shlex.join, request.beside))
 
 
 def test_the_harness_needs_a_queue_to_send_to(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ class Odd(object):
     def __str__(self):
         return "odd"
 
+POOL = {"prefetch_count": 8, "pool": {"max-concurrency": 2, "processes": [7, 8], "implementation": "solo"}}
 ours = {"host": "127.0.0.1", "port": 5673, "vhost": "mine", "user": "me"}
 here = Connection()
 found = set()
@@ -107,6 +108,13 @@ print(json.dumps({
         {"b": 1, "a": [None, True, 1.5]}, u"caf\\xe9", Odd(), {"when": Odd()})],
     "circle": sender.canonical(circle)[:1],
     "everywhere": sender.everywhere(App(here)),
+    "one": sender.merged(1, {"a": [{"id": "x", "acknowledged": True}]}, {"a": POOL}, {"a": []}),
+    "two": sender.merged(
+        2, {"b": [{"id": "y"}], "a": []}, {"b": POOL, "a": POOL}, {"a": [], "b": [{"request": {"id": "z"}}]}),
+    "few words": sender.merged(1, {"a": []}, {"a": {"pool": {}}}, None),
+    "unheard": [sender.merged(*said) for said in (
+        (1, None, None, None), (1, {}, {}, {}), (2, {"a": []}, {"a": POOL, "b": POOL}, {"a": [], "b": []}))],
+    "half": sender.merged(2, {"a": [], "b": []}, {"a": POOL}, {"b": []}),
     "words": [sender.words_of(ValueError("no order")), bool(sender.words_of(ValueError(u"caf\\xe9")))],
     "eager": [refused(app) for app in (
         App(here, task_always_eager=True), App(here, CELERY_ALWAYS_EAGER=True), App(here, task_always_eager=False))],
@@ -124,6 +132,13 @@ def refused(app):
 ours = {""",
     1,
 )
+
+
+def answer(**known: Any) -> dict[str, Any]:
+    nothing = {"concurrency": None, "prefetch": None, "pool": None}
+    return {"held": [], "acknowledged": [], "scheduled": [], "processes": [], **nothing, **known}
+
+
 EXPECTED = {
     "ours": None,
     "old": None,
@@ -139,6 +154,19 @@ EXPECTED = {
     "values": ['{"a": [null, true, 1.5], "b": 1}', '"caf\\u00e9"', '"odd"', '{"when": "odd"}'],
     "circle": '"',
     "everywhere": "celery.backend_cleanup",
+    "one": answer(held=["x"], acknowledged=[True], processes=["a 7", "a 8"], concurrency=2, prefetch=8, pool="solo"),
+    "two": answer(
+        held=["y"],
+        acknowledged=[None],
+        scheduled=["z"],
+        processes=["a 7", "a 8", "b 7", "b 8"],
+        concurrency=4,
+        prefetch=16,
+        pool="solo",
+    ),
+    "few words": answer(scheduled=None, pool=""),
+    "unheard": [{"held": None}] * 3,
+    "half": answer(scheduled=None),
     "words": ["no order", True],
     "eager": [True, True, False],
 }

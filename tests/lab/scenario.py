@@ -43,6 +43,7 @@ class Scenario:
     result_url: str | None = None
     signature: Signature | None = None
     variables: tuple[tuple[str, str], ...] = ()
+    beside: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Lab:
             variables=(*self._bytecode, *scenario.variables),
             result_url=scenario.result_url,
             fast=True,
+            beside=scenario.beside,
         )
         standard, secrets = judge.standard_of(scenario.probe), list[str]()
         with self._stack.place(name, layout, environment, artifacts, self._cancel) as place:

@@ -45,10 +45,12 @@ class Bench:
         steps: list[dict[str, Any]] | None = None,
         deadlines: Deadlines = PATIENT,
         before: Earlier | None = None,
+        worker: tuple[str, ...] = ("-c", "2"),
+        beside: tuple[tuple[str, ...], ...] = (),
     ) -> tuple[Observation, Seen]:
         """One trial of a module, by the steps of a scenario, beginning with what another one left."""
         parsed = scenarios.parse(steps) if steps else ()
-        plan = Plan("shop", PROBE, ("-c", "2"), variables=self._bytecode, fast=True, scenario=parsed)
+        plan = Plan("shop", PROBE, worker, variables=self._bytecode, fast=True, scenario=parsed, beside=beside)
 
         def watch(place: Place) -> Observation:
             if before is not None:

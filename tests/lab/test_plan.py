@@ -53,6 +53,21 @@ def test_the_worker_gets_what_the_harness_needs_to_see(words: tuple[str, ...]) -
     assert made.worker_line() == " ".join(("celery -A shop worker", *words))
 
 
+def test_each_of_several_workers_has_a_name_of_its_own() -> None:
+    made = plan("-c", "4", "-Q", "orders", beside=(("-Q", "mail"), ("-c", "1", "-n", "theirs")))
+    programs = made.worker_programs(PLACE, environment())
+    assert [program.name for program in programs] == ["worker", "worker-2", "worker-3"]
+    assert [program.argv[4:] for program in programs] == [
+        ("-c", "4", "-Q", "orders", "-E", "-l", "INFO"),
+        ("-Q", "mail", "-n", "worker-2", "-E", "-l", "INFO"),
+        ("-c", "1", "-n", "theirs", "-E", "-l", "INFO"),
+    ]
+    assert made.workers == 3
+    assert made.concurrency() == 4 + DEFAULT_CONCURRENCY + 1
+    assert made.concurrency(8) == 4 + 8 + 1
+    assert made.worker_line().count(" and celery -A shop worker") == 2
+
+
 STARTED = {
     "celery worker": ("/env/bin/celery", "-A", "shop", "worker"),
     "celeryd": ("/env/bin/celeryd", "--app=shop"),
