@@ -21,6 +21,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 SIGNIFICANT = 0.01
 # As many starts of the good end, and at most so many of any other tree.
@@ -52,6 +53,12 @@ def compare(now: Sequence[float], good: Sequence[float], *, effect: float, least
     """
     if not now or not good:
         raise ValueError("nothing to compare")
+    return _compared(tuple(sorted(now)), tuple(sorted(good)), effect, least)
+
+
+@lru_cache(maxsize=1 << 12)
+def _compared(now: tuple[float, ...], good: tuple[float, ...], effect: float, least: float) -> Compared:
+    """Sorted, since their order says nothing; kept, since trials are judged again and again as more is known."""
     usual, found = statistics.median(good), statistics.median(now)
     margin = max(effect * usual, least)
     worse = min(mann_whitney(now, good), kolmogorov_smirnov(now, good))

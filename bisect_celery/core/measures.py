@@ -5,6 +5,7 @@ A measure never makes a failing trial good: only what `core.judge` found complet
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -70,7 +71,7 @@ def compared(found: Seen, starts: Sequence[Observation], standard: Standard) -> 
         if not usual:
             told.append(f"{name} {_number(name, known[-1])}, with no good end to compare with")
             continue
-        answer = compare(known, usual, effect=standard.effect, least=LEAST[name])
+        answer = compare(known, usual, effect=standard.least_effect(name), least=LEAST[name])
         told.append(_told(name, answer, len(known), len(usual)))
         if answer.zone is Zone.WORSE:
             return Seen(Symptom(KINDS[name], None, name), f"every task succeeded, but {told[-1]}")
@@ -78,6 +79,18 @@ def compared(found: Seen, starts: Sequence[Observation], standard: Standard) -> 
             more.append(name)
     rule = "; ".join(told)
     return Seen(Symptom(Kind.UNKNOWN, None, MORE), rule) if more else Seen(found.symptom, rule)
+
+
+def apart(starts: Sequence[Observation], standard: Standard) -> tuple[tuple[str, float], ...]:
+    """How many times as much as the good end these starts, of the bad end, took of what it is worse in."""
+    found = []
+    for name in standard.judges:
+        had = [sample for one in starts if (sample := SAMPLES[name](one)) is not None]
+        usual = statistics.median(samples(standard, name) or (0.0,))
+        if had and usual > 0:
+            ratio = statistics.median(had) / usual
+            found += [(name, ratio)] if ratio >= 1 + standard.effect else []
+    return tuple(found)
 
 
 def _told(name: str, answer: Compared, starts: int, usual: int) -> str:

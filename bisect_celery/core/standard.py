@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -31,6 +32,7 @@ class Standard:
     `left`: messages of others, a probe, that the good end leaves where nobody consumes (None: not measured).
     `judges` are the measures to hold against the good end ("latency", "memory"), by at least `effect` (a share);
     `latency` (seconds) and `memory` (MiB) have one sample for each of its starts (`core.measures`).
+    `apart`: how many times as much as the good end the bad end showed of a measure, where that is what is looked for.
     `web_app`: by which app a web process of the good end sends (`WorkerFacts.web_app`; None: not measured).
     """
 
@@ -45,6 +47,15 @@ class Standard:
     latency: tuple[float, ...] = ()
     memory: tuple[float, ...] = ()
     web_app: str | None = None
+    apart: tuple[tuple[str, float], ...] = ()
+
+    def least_effect(self, name: str) -> float:
+        """The share by which a measure must be above the good end's to count: halfway to the bad end, as times go.
+
+        What is looked for is what the bad end shows. On a noisy machine a quarter more is soon there by chance, and
+        cannot be excluded for anything, where the bad end is eight times as slow.
+        """
+        return max(self.effect, math.sqrt(dict(self.apart).get(name, 1.0)) - 1)
 
     @property
     def judge(self) -> str:

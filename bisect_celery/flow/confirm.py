@@ -9,7 +9,7 @@ from dataclasses import replace
 from bisect_celery.core.repeat import MOST_UNCLEAR, Noise, Starts
 from bisect_celery.flow.events import Listener, Remaining
 from bisect_celery.flow.trials import BudgetSpent, Trials
-from bisect_celery.model import Culprit, Judged, Tally, Verdict
+from bisect_celery.model import Culprit, Judged, Kind, Tally, Verdict
 
 ROUNDS = 3
 
@@ -65,7 +65,12 @@ class Confirm:
         """One trial of a claim; what should work is given all the time there is before it is called stuck."""
         deadlines = self._trials.terms.deadlines
         patient = deadlines if row.should_fail else replace(deadlines, quick=None)
-        return self._trials.settled(row.tree, "confirm", deadlines=patient)
+        judged = self._trials.settled(row.tree, "confirm", deadlines=patient)
+        # What is measured is told by all its starts together: where they do not yet tell, a few more may.
+        for _ in range(MOST_UNCLEAR if self._trials.terms.standard.judges else 0):
+            if judged.judgement.symptom.kind is Kind.UNKNOWN:
+                judged = self._trials.settled(row.tree, "confirm", deadlines=patient)
+        return judged
 
     def _progress(self, left: int) -> None:
         each = self._trials.seconds_each()

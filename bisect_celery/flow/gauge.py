@@ -22,6 +22,7 @@ from bisect_celery.model import Judged, Kind, Observation, Symptom, Tree, Trial
 # Starts of the good end, which others are compared with.
 GOOD_END, CONTROL = "good end", "control"
 MEASURING = frozenset({GOOD_END, CONTROL})
+CONFIRM = "confirm"
 # So often a tree is asked again on a machine that does not stay as it is.
 MOST_STRETCHES = 3
 
@@ -70,10 +71,20 @@ class Gauge:
             self._good = good.trial.tree
             self._begin([good])
 
+    def look_for(self, bad: Judged) -> None:
+        """From now on what counts is what the bad end showed: more than halfway there from the good end."""
+        within = self._within(bad.trial)
+        if within is not None and bad.judgement.symptom.template in self._bare.judges:
+            found = measures.apart(self._starts(bad.trial, within), within.standard)
+            self._bare = replace(self._bare, apart=found)
+            for one in self._stretches:
+                one.standard = replace(one.standard, apart=found)
+
     def held_to(self, good: Tree, standard: Standard) -> None:
         """As an earlier process measured it."""
         if standard.judges:
             self._good = good
+            self._bare = replace(standard, latency=(), memory=())
             self._stretches = [Stretch(0, math.inf, standard)]
 
     def _begin(self, starts: list[Judged]) -> None:
@@ -95,19 +106,26 @@ class Gauge:
             return found
         if self._good is None:
             return measures.compared(found, [trial.observation], self._bare)
-        within = next((one for one in self._stretches if one.since <= trial.number <= one.until), None)
+        within = self._within(trial)
         if within is None:
             return Seen(Symptom(Kind.UNKNOWN), f"{found.rule}, but the machine changed while it was measured")
         return measures.compared(found, self._starts(trial, within), within.standard)
 
+    def _within(self, trial: Trial) -> Stretch | None:
+        return next((one for one in self._stretches if one.since <= trial.number <= one.until), None)
+
     def _starts(self, trial: Trial, within: Stretch) -> list[Observation]:
-        """The starts of its tree that completed under the same terms, itself the last."""
+        """The starts of its tree that completed under the same terms, itself the last.
+
+        A confirmation stands on starts of its own: those by which it was found would only say the same again.
+        """
         others = [
             one
             for one in self._trials()
             if (one.tree.sha, one.digest) == (trial.tree.sha, trial.digest)
             and one.number != trial.number
             and one.purpose not in MEASURING
+            and (one.purpose == CONFIRM) == (trial.purpose == CONFIRM)
             and within.since <= one.number <= within.until
         ]
         completed = [one for one in others if self._plain(one.observation).symptom.kind is Kind.COMPLETED]
@@ -166,7 +184,7 @@ class Gauge:
         for name in self._bare.judges:
             usual, (sample,) = measures.samples(self.standard, name), measures.samples(now, name)
             middle = statistics.median(usual)
-            margin = max(self._bare.effect * middle, measures.LEAST[name]) / 2
+            margin = max(self._bare.least_effect(name) * middle, measures.LEAST[name]) / 2
             if not (min(usual) <= sample <= max(usual) or abs(sample - middle) <= margin):
                 return False
         return True

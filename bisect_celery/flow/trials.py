@@ -113,7 +113,7 @@ class Trials:
         if not self.terms.standard.judges:
             return judged
         judged = self.gauge.settle(judged, lambda: self.run(tree, purpose, deadlines=deadlines), self._judged)
-        self.rejudge()
+        self.rejudge(tree)
         return self._judged(judged.trial)
 
     def _make(self, tree: Tree, purpose: str, attempt: int, deadlines: Deadlines) -> Trial:
@@ -197,9 +197,15 @@ class Trials:
         self.rejudge()
         return Judged(good.trial, self._judge(good.trial))
 
-    def rejudge(self) -> None:
-        """Judge again what was tried before the signature was known, so that all verdicts follow one rule."""
-        self.judged = [Judged(judged.trial, self._judge(judged.trial)) for judged in self.judged]
+    def rejudge(self, tree: Tree | None = None) -> None:
+        """Judge again what was tried before the signature was known, so that all verdicts follow one rule.
+
+        `tree`: only its trials, where only of that is more known now.
+        """
+        self.judged = [
+            Judged(one.trial, self._judge(one.trial)) if tree is None or one.trial.tree.sha == tree.sha else one
+            for one in self.judged
+        ]
 
     def _looks_bad(self, picture: Observation) -> bool:
         return judge.resembles(self.seen(picture), self.terms.signature)

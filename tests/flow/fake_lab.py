@@ -44,6 +44,7 @@ class FakeLab:
     behaves: Callable[[Read], Ways]
     seed: int = 0
     python: str | None = None
+    workload: None = None
     made: list[tuple[str, bool]] = field(default_factory=list)
     before: Callable[[int], None] = lambda number: None
 
