@@ -99,7 +99,7 @@ def flat(returned, canvas):
 
 
 def is_text(value):
-    return isinstance(value, (type(""), type("")))
+    return isinstance(value, (type(""), type(b"".decode("ascii"))))  # two types in Python 2
 
 
 def before(result):
