@@ -88,6 +88,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
         "stack": "process", "broker": "embedded", "scenario": "faults.toml", "upgrade-from": "good",
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
         "start": "celeryd", "beside": "-c 1 -Q mail", "service": "redis, postgresql", "migrate": "migrate",
+        "workload": "shop",
     }  # fmt: skip
     assert set(text) == set(KEYS)
     environment = {f"BISECT_CELERY_{key.replace('-', '_').upper()}": value for key, value in text.items()}
@@ -106,6 +107,16 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
 @pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.field], ids=lambda one: one.key)
 def test_every_setting_has_a_place_in_the_request(setting: Setting) -> None:
     operator.attrgetter(setting.field)(Request(Path("/r"), "a", "b", "shop"))
+
+
+def test_what_stands_beside_the_workload_is_heard_last(project: Path) -> None:
+    shop = project / "services/mail"
+    (shop / "bisect-celery.toml").write_text('app = "mail"\nworkload = "nowhere"\noverlay = ["local.py"]')
+    (shop / "local.py").write_text("")
+    (project / "bisect-celery.toml").write_text('task = "t"')
+    found = loaded(project, {"workload": "services/mail"})
+    assert found.settings == {"workload": shop, "task": "t", "app": "mail"}
+    assert [one.source for one in found.overlays] == [shop / "local.py"]
 
 
 def test_the_nearest_file_is_read_and_its_paths_are_seen_from_it(project: Path) -> None:
