@@ -26,6 +26,12 @@ class Serving(Protocol):
     def bring_up(self) -> None: ...
 
 
+def url_of(credentials: Credentials, host: str, port: int) -> str:
+    parts = (credentials.user, credentials.password, credentials.vhost)
+    user, password, vhost = (quote(part, safe="") for part in parts)
+    return f"amqp://{user}:{password}@{host}:{port}/{vhost}"
+
+
 class Namespace:
     """One namespace on a broker, from `made`. Every method raises InfraError when the broker does not answer."""
 
@@ -56,9 +62,7 @@ class Namespace:
 
     def url(self, host: str, port: int) -> str:
         """The way into it, for whoever reaches the broker at this address."""
-        one = self._credentials
-        user, password, vhost = (quote(part, safe="") for part in (one.user, one.password, one.vhost))
-        return f"amqp://{user}:{password}@{host}:{port}/{vhost}"
+        return url_of(self._credentials, host, port)
 
     def serve_again(self) -> None:
         if self._down:

@@ -15,8 +15,8 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.probe import leftover
 from bisect_celery.probe.send import publish
 from bisect_celery.stack.management import Management
+from bisect_celery.stack.namespace import url_of
 from bisect_celery.stack.node import BrokerNode, EmbeddedNode
-from bisect_celery.stack.process import _url
 from bisect_celery.stack.rabbitmq import RabbitNode
 
 HEADERS: dict[str, Any] = {
@@ -30,7 +30,7 @@ KINDS = [EmbeddedNode, pytest.param(RabbitNode, marks=pytest.mark.rabbitmq)]
 def namespaces(node: BrokerNode) -> tuple[Management, tuple[str, str]]:
     management = Management(node.management_url, node.admin_user, node.admin_password)
     made = [management.create_namespace(name) for name in ("old one", "new/one")]
-    first, second = (_url(credentials, node.amqp_host, node.amqp_port) for credentials in made)
+    first, second = (url_of(credentials, node.amqp_host, node.amqp_port) for credentials in made)
     return management, (first, second)
 
 
