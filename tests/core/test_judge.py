@@ -320,8 +320,12 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
         UNKNOWN,
     ),
     "taken and passed on to nobody": (
-        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),)),
+        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),), heard=("event",)),
         Symptom(Kind.NEVER_RECEIVED, None, "received"),
+    ),
+    "taken, and nobody would know whether it was passed on": (
+        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),), heard=("log",)),
+        UNKNOWN,
     ),
     "some done, and the others held back": (
         quiet(succeeded(1), message(2, received=1.1), queues=(queue(0, 1),), held=0),
