@@ -47,7 +47,8 @@ def not_sent(seen: Observation, _: Standard) -> Seen | None:
     if failure is None or failure.stage is not Stage.PROBE:
         return None
     template = f"publishing: {_words_of(failure)}"
-    return told(Kind.TASK_FAILED, f"publishing raised {failure.exception}", failure.exception, template)
+    rule = f"publishing raised {failure.exception}" if failure.exception else failure.reason
+    return told(Kind.TASK_FAILED, rule, failure.exception, template)
 
 
 def not_readable(seen: Observation, _: Standard) -> Seen | None:

@@ -539,6 +539,11 @@ def test_the_table_of_what_is_declared(name: str) -> None:
     assert judge.symptom(observation, standard).symptom == expected
 
 
+def test_a_send_that_does_not_return_is_told_in_words() -> None:
+    found = judge.symptom(broken(Stage.PROBE, "`send` of the probe file did not return", None))
+    assert found.rule == "`send` of the probe file did not return"
+
+
 def test_every_kind_is_in_a_table() -> None:
     tables = (*TABLE.values(), *EXPECTING.values(), *DECLARED.values())
     known = {symptom.kind for *_, symptom in tables} | {Kind.MEMORY_GROWN}
