@@ -43,8 +43,13 @@ NEVER = {
     "default app": "a web process sends its tasks by Celery's default app, to another place",
     "another app": "a web process sends its tasks by another app, to another place",
 }
-# Where the template says what was compared.
-MEASURED = {(Kind.SLOW, "latency"): "tasks take longer than at the good end"}
+# Where the template says whose failure it is, or what was compared.
+OTHERS = {
+    (Kind.SLOW, "latency"): "tasks take longer than at the good end",
+    (Kind.UNREGISTERED, "another task"): "the worker does not know another task, which ours or the project sent",
+    (Kind.STUCK_IN_TASK, "another task"): "ours end, and another task, which they or the project sent, never does",
+    (Kind.WORKER_DIED, "pool processes"): "pool processes die",
+}
 STAGES = {
     Stage.LAYOUT: "its files could not be laid out",
     Stage.ENVIRONMENT: "its dependencies could not be installed",
@@ -64,7 +69,7 @@ def verdict(value: Verdict) -> str:
 def symptom(value: Symptom) -> str:
     """A symptom as a sentence without its full stop."""
     meaning = NEVER.get(value.template or "", "") if value.kind is Kind.NEVER_RECEIVED else ""
-    meaning = meaning or MEASURED.get((value.kind, value.template or ""), MEANINGS[value.kind])
+    meaning = meaning or OTHERS.get((value.kind, value.template or ""), MEANINGS[value.kind])
     return f"{meaning} with {value.exception}" if value.exception else meaning
 
 
@@ -96,7 +101,7 @@ def facts(seen: Observation) -> str:
     parts = [
         failure(seen.failure) if seen.failure else "",
         "the worker went to another broker" if seen.foreign_broker is not None else "",
-        "the worker does not know the task" if seen.unregistered else "",
+        "the worker does not know a task" if seen.unregistered else "",
         *(_counts(seen) if seen.messages else ()),
         _endings(seen.messages),
         _declared(seen),

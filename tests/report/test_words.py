@@ -100,6 +100,15 @@ def test_every_symptom_has_a_meaning_of_its_own(kind: Kind) -> None:
     assert words.symptom(Symptom(kind, "ValueError")).endswith(" with ValueError")
 
 
+@pytest.mark.parametrize("kind", [Kind.UNREGISTERED, Kind.STUCK_IN_TASK, Kind.NEVER_RECEIVED])
+def test_another_task_is_not_said_to_be_ours(kind: Kind) -> None:
+    assert words.symptom(Symptom(kind, None, "another task")) != words.symptom(Symptom(kind))
+
+
+def test_pool_processes_that_die_are_not_the_worker() -> None:
+    assert words.symptom(Symptom(Kind.WORKER_DIED, None, "pool processes")) == "pool processes die"
+
+
 def test_every_stage_and_verdict_has_a_word() -> None:
     assert all(words.failure(Failure(stage, "r")) for stage in Stage)
     assert [words.verdict(one) for one in Verdict] == ["good", "bad", "skip"]
