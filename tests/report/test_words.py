@@ -67,7 +67,7 @@ def change(count: int, **changes: object) -> tuple[Message, ...]:
             "4 sent, nothing seen of 3; 0 bodies ran, 0 acknowledged; 1 waiting",
         ),
         (Observation(9.0, foreign_broker="amqp://u:p@prod/"), "the worker went to another broker"),
-        (Observation(9.0, messages=SENT, unregistered=True), "the worker does not know the task; 4 sent; 0 bodies ran"),
+        (Observation(9.0, messages=SENT, unregistered=True), "the worker does not know a task; 4 sent; 0 bodies ran"),
         (Observation(9.0), "nothing was sent"),
         (Observation(9.0, Failure(Stage.PREPARE, "private")), "its prepare command failed"),
         (
