@@ -193,7 +193,7 @@ def _count(row: Tally, clean: Clean) -> Count:
         should_fail=row.should_fail,
         trials=row.trials,
         holds=None if row.rate < 1 and row.held is None else row.holds,
-        rate=round(row.rate, 3),
+        rate=round(row.rate, 3) if math.isfinite(row.rate) else 1.0,
     )
 
 
