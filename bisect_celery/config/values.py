@@ -260,13 +260,14 @@ def json_any(given: Given) -> str:
 
 def _json(given: Given, key: str, kind: type, said: str) -> str:
     """JSON text of a value, checked. A text is JSON already, also in TOML; other TOML values are written as JSON."""
-    example = f"Quote it for the shell, the texts in it with double quotes: --{key} {_EXAMPLES[key]}."
+    shell = f"Quote it for the shell, the texts in it with double quotes: --{key} {_EXAMPLES[key]}."
+    example = shell if given.text else f"Write {key} = {_EXAMPLES[key]}: JSON, between single quotes."
     if isinstance(given.raw, str):
         try:
             value = json.loads(given.raw, parse_constant=_refuse)
         except ValueError as error:
             where = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-            raise UserError(f"{given.label} is not JSON{where}{_why(given.raw)}.", example) from None
+            raise UserError(f"{given.label} is not JSON{where}{_why(given.raw, given.text)}.", example) from None
     else:
         value = given.raw
     if not isinstance(value, kind):
@@ -281,10 +282,10 @@ def _refuse(constant: str) -> object:
     raise ValueError(constant)
 
 
-def _why(raw: str) -> str:
+def _why(raw: str, typed: bool) -> str:
     if "'" in raw:
         return ": JSON knows only double quotes"
-    if re.search(r"[A-Za-z]", re.sub(r"\b(?:true|false|null)\b", "", raw)) and '"' not in raw:
+    if typed and re.search(r"[A-Za-z]", re.sub(r"\b(?:true|false|null)\b", "", raw)) and '"' not in raw:
         return ": the shell took the double quotes away"
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bisect_celery.core.masked import before_it
@@ -10,7 +10,19 @@ from bisect_celery.core.measures import MORE
 from bisect_celery.core.repeat import about
 from bisect_celery.flow.trials import NEVER_RUNS
 from bisect_celery.flow.weigh import Weigh
-from bisect_celery.model import Act, Culprit, Judged, Masked, Request, Revision, Session, Skipped, Symptom, Verdict
+from bisect_celery.model import (
+    Act,
+    Atom,
+    Culprit,
+    Judged,
+    Masked,
+    Request,
+    Revision,
+    Session,
+    Skipped,
+    Symptom,
+    Verdict,
+)
 
 # How many candidates a headline names.
 MOST_NAMED = 4
@@ -21,12 +33,14 @@ def headline(culprit: Culprit) -> str:
     revision = culprit.revision
     if not culprit.fix:
         return f"{revision.short} “{revision.title}” broke it.{often(culprit)}"
-    where = sorted({atom.path for atom in culprit.fix})
-    pieces = "one change" if len(culprit.fix) == 1 else f"{len(culprit.fix)} changes"
-    return (
-        f"{revision.short} “{revision.title}” broke it, by {pieces} in {', '.join(where)}; putting that back cures it."
-        f"{often(culprit)}"
-    )
+    cause, fix = culprit.cause or culprit.fix, culprit.fix
+    cure = "putting that back cures it" if set(cause) == set(fix) else f"taking back {_changes(fix)} cures it"
+    return f"{revision.short} “{revision.title}” broke it, by {_changes(cause)}; {cure}.{often(culprit)}"
+
+
+def _changes(atoms: Sequence[Atom]) -> str:
+    pieces = "one change" if len(atoms) == 1 else f"{len(atoms)} changes"
+    return f"{pieces} in {', '.join(sorted({atom.path for atom in atoms}))}"
 
 
 def often(culprit: Culprit) -> str:
