@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -53,7 +53,8 @@ class Terminal:
     def __call__(self, event: Event) -> None:
         match event:
             case StackTaken(facts):
-                self._say(stack_line(facts.name, facts.broker, facts.emulated, facts.why))
+                services = [kind for kind, _ in facts.services]
+                self._say(stack_line(facts.name, facts.broker, facts.emulated, facts.why, services))
             case Range(commits, steps, good, bad):
                 self._say(range_line(commits, steps, good, bad))
             case Note(text):
@@ -91,9 +92,10 @@ def range_line(commits: int, steps: int, good: str, bad: str) -> str:
     return f"{commits} commits between GOOD {good} and BAD {bad}: both ends, about {steps} steps, then narrowing"
 
 
-def stack_line(name: str, broker: str, emulated: bool, why: str) -> str:
-    """`process stack, embedded broker (emulated): no container engine answers; RabbitMQ is not installed`."""
-    return f"{name} stack, {broker} broker{' (emulated)' if emulated else ''}: {why}"
+def stack_line(name: str, broker: str, emulated: bool, why: str, services: Sequence[str] = ()) -> str:
+    """`process stack, embedded broker (emulated), redis: no container engine answers; RabbitMQ is not installed`."""
+    beside = "".join(f", {kind}" for kind in services)
+    return f"{name} stack, {broker} broker{' (emulated)' if emulated else ''}{beside}: {why}"
 
 
 def trial_line(judged: Judged, replayed: bool, redact: Callable[[str], str]) -> Text:

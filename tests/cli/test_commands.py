@@ -188,3 +188,5 @@ def test_trial_lines_are_aligned() -> None:
 def test_the_first_line_says_what_was_taken_and_why() -> None:
     line = terminal.stack_line("process", "embedded", True, "no container engine answers")
     assert line == "process stack, embedded broker (emulated): no container engine answers"
+    line = terminal.stack_line("container", "rabbitmq", False, "asked for", ["postgres", "redis"])
+    assert line == "container stack, rabbitmq broker, postgres, redis: asked for"

@@ -13,16 +13,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 
 from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
+from bisect_celery.model import Environment, Runner
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.node import EmbeddedNode
 from bisect_celery.stack.postgres import PostgresService, find_postgres
+from bisect_celery.stack.process import ProcessPlace, ProcessStack
 from bisect_celery.stack.redis import RedisService, find_redis
 from bisect_celery.stack.services import Bindings, Database, Service, Taken
 
@@ -277,3 +281,74 @@ def test_a_trial_takes_all_or_nothing(redis: RedisService, postgres: PostgresSer
     with pytest.raises(InfraError, match="broken"):
         Taken.of((redis, Broken(Path("/nowhere"), program)), "both", Token())
     assert redis._servers == {}
+
+
+# --- in the places of the process stack -----------------------------------------------------------------
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[ProcessStack]:
+    def more(kind: str) -> Service | None:
+        program = find_redis() if kind == "redis" else None
+        return RedisService(tmp_path / "redis", program) if program is not None else None
+
+    stack = ProcessStack(
+        EmbeddedNode(tmp_path / "node"), cast(Runner, None), tmp_path / "places", "a test", more=more
+    )  # fmt: skip
+    stack.start(Token())
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def place_in(stack: ProcessStack, name: str, tmp_path: Path) -> AbstractContextManager[ProcessPlace]:
+    layout = tmp_path / f"layout-{name}"
+    layout.mkdir()
+    return stack.place(name, layout, Environment("", "", ""), tmp_path / "artifacts" / name, Token())
+
+
+def test_a_database_that_is_a_file_is_copied_too(stack: ProcessStack, tmp_path: Path) -> None:
+    with place_in(stack, "one", tmp_path) as place:
+        file = Path(place.bindings["database_url"].removeprefix("sqlite:///"))
+        assert not place.copy_database("key")
+        place.keep_database("key")  # nothing is there to be kept
+        assert not place.copy_database("key")
+        file.write_bytes(b"migrated")
+        place.keep_database("key")
+    with place_in(stack, "two", tmp_path) as place:
+        other = Path(place.bindings["database_url"].removeprefix("sqlite:///"))
+        assert other != file
+        assert not other.exists()
+        assert place.copy_database("key")
+        assert other.read_bytes() == b"migrated"
+        place.empty_database()
+        assert not other.exists()
+
+
+@pytest.mark.redis
+def test_a_service_that_comes_in_later_is_in_every_place_from_then_on(stack: ProcessStack, tmp_path: Path) -> None:
+    assert not stack.serve("postgres", Token())
+    with place_in(stack, "before", tmp_path) as place:
+        assert "redis_url" not in place.bindings
+    assert stack.serve("redis", Token())
+    assert [kind for kind, _ in stack.facts.services] == ["redis"]
+    with place_in(stack, "after", tmp_path) as place:
+        bound = place.bindings
+        bindings = Bindings("redis", bound["redis_host"], int(bound["redis_port"]), "0", "", bound["redis_password"])
+        assert asked(bindings, "PING") == "PONG"
+        assert ("redis", bound["redis_url"]) in place.describe()
+    assert "refused" in asked(bindings, "PING")
+
+
+@pytest.mark.redis
+def test_what_a_trial_showed_while_its_redis_died_is_not_believed(stack: ProcessStack, tmp_path: Path) -> None:
+    stack.serve("redis", Token())
+    leaving = place_in(stack, "one", tmp_path)
+    bound = leaving.__enter__().bindings
+    bindings = Bindings("redis", bound["redis_host"], int(bound["redis_port"]), "0", "", bound["redis_password"])
+    asked(bindings, "SHUTDOWN NOSAVE")
+    assert Token().wait(lambda: "refused" in asked(bindings, "PING"), 10, poll=0.1)
+    with pytest.raises(InfraError, match="Redis of this session is gone"):
+        leaving.__exit__(None, None, None)
+    assert not (tmp_path / "places" / "one").exists()
