@@ -143,7 +143,7 @@ class Gauge:
                 judged = again()
             if not measures.by_comparison(judged.judgement):
                 break
-            if not self._steady():
+            if not self._steady(judged.trial):
                 left -= 1
                 judged = again() if left else judge(judged.trial)
                 agreed = False
@@ -162,13 +162,17 @@ class Gauge:
 
     # --- the machine ------------------------------------------------------------------------------------
 
-    def _steady(self) -> bool:
-        """Whether the good end is still as it was measured; else a new stretch has begun."""
+    def _steady(self, trial: Trial) -> bool:
+        """Whether the good end is as measured, beside what this trial's tree showed; else a new stretch began."""
         assert self._good is not None
         controls: list[Judged] = []
+        now = self._stretches[-1]
+        # A tree that is worse is so much worse: less than halfway there, the machine has not made it so.
+        own = measures.apart(self._starts(trial, now), now.standard)
+        held = replace(now.standard, apart=own) if own else now.standard
         while len(controls) < 2:
             controls.append(self._run(self._good, CONTROL))
-            if self._as_usual(controls[-1]):
+            if self._as_usual(controls[-1], held):
                 for control in controls:
                     self._stretches[-1].standard = _with_start(self._stretches[-1].standard, control)
                 self._steady_until = controls[-1].trial.number
@@ -178,13 +182,13 @@ class Gauge:
         self._begin(controls)
         return False
 
-    def _as_usual(self, control: Judged) -> bool:
+    def _as_usual(self, control: Judged, held: Standard) -> bool:
         """Within what was seen already, or off its middle by less than half of what would count as worse."""
         now = _with_start(self._bare, control)
         for name in self._bare.judges:
             usual, (sample,) = measures.samples(self.standard, name), measures.samples(now, name)
             middle = statistics.median(usual)
-            margin = max(self._bare.least_effect(name) * middle, measures.LEAST[name]) / 2
+            margin = max(held.least_effect(name) * middle, measures.LEAST[name]) / 2
             if not (min(usual) <= sample <= max(usual) or abs(sample - middle) <= margin):
                 return False
         return True

@@ -87,6 +87,11 @@ class Hunt:
         culprit = found.first_bad
         bad_parents, unsure = self._parents(culprit)
         skipped = self._skipped((*unsure, *found.skipped))
+        if not bad_parents and not unsure and changes_nothing(culprit, self._repository.parents(culprit)):
+            told = (
+                f"{culprit.short} failed in the search and changes no file: trials of one tree contradict each other."
+            )
+            return Hunted(None, self.suspects(), skipped, log=found.log, doubts=(told,))
         if bad_parents and self._request.paths:
             return Hunted(None, bad_parents, skipped, outside_paths=True, log=found.log)
         return Hunted(culprit, (), skipped, bad_parents, unsure, log=found.log, first=culprit)
@@ -174,3 +179,8 @@ class Hunt:
     def _inside(self) -> frozenset[str]:
         good, bad = self._ends
         return frozenset(self._repository.between(good, bad, self._request.first_parent))
+
+
+def changes_nothing(revision: Revision, parents: Iterable[Revision]) -> bool:
+    """Whether its tree is a parent's own: then it brings nothing that this parent does not show."""
+    return any(parent.tree == revision.tree for parent in parents)

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bisect_celery import proc
+from bisect_celery.core.judge import Signature
 from bisect_celery.core.repeat import Noise
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
 from bisect_celery.flow.beside import Beside, beside
@@ -160,6 +161,7 @@ class Investigation:
         self._hunt: Hunt | None = None
         self._weigh: Weigh | None = None
         self._infra: InfraError | None = None
+        self._signature: Signature | None = None
         self._earlier: Earlier | None = None
 
     def run(self) -> Ended:
@@ -220,6 +222,7 @@ class Investigation:
             fails=self._room.request.fails,
         ).run()
         self._remember_ends(lab, trials, ends)
+        self._signature = trials.terms.signature
         if ends.noisy:
             self._weigh_up(trials, "BAD fails only sometimes.")
             return
@@ -273,10 +276,8 @@ class Investigation:
         return tuple(names)
 
     def _narrow(self, culprit: Revision, trials: Trials) -> None:
-        parents = tuple(self._room.repository.parents(culprit))
-        parents = parents[:1] if self._room.request.first_parent else parents
         self._room.save(culprit=Culprit(culprit))
-        found = Narrow(self._room.repository, trials, self._room.listener).run(culprit, parents)
+        found = Narrow(self._room.repository, trials, self._room.listener).run(culprit, self._parents_of(culprit))
         self._room.save(culprit=found)
         wrong = contradictions(found)
         if wrong:
@@ -330,9 +331,10 @@ class Investigation:
             self._bad,
             self._merge_bases,
         )
-        signature = trials.terms.signature
         for _ in range(MOST_WEIGHED):
-            trials.terms.signature = signature
+            # Narrowing holds to what one commit showed; the search to what the bad end did, or to any failure.
+            trials.terms.signature = self._signature
+            trials.rejudge()
             self._room.save(culprit=None)
             weighed = weigh.run()
             self._remember_weighed(weigh, weighed)
@@ -344,6 +346,10 @@ class Investigation:
             older = weigh.older(found.confirmation)
             if older:
                 self._end_without_culprit(Hunted(weighed.culprit, bad_parents=older))
+                return
+            unsure = weigh.unsure(found.confirmation, self._parents_of(weighed.culprit))
+            if unsure:
+                self._end_beside(weighed.culprit, unsure, found)
                 return
             if not wrong:
                 self._end_with(found, dict(weighed.probabilities)[weighed.culprit.sha])
@@ -373,11 +379,23 @@ class Investigation:
         between = self._room.repository.between(self._good, self._bad, self._room.request.first_parent)
         return beside(self._trials, skipped, between)
 
-    def _confirmed_often(self, trials: Trials, culprit: Revision, noise: Noise) -> Culprit:
+    def _parents_of(self, culprit: Revision) -> tuple[Revision, ...]:
         parents = tuple(self._room.repository.parents(culprit))
-        parents = parents[:1] if self._room.request.first_parent else parents
+        return parents[:1] if self._room.request.first_parent else parents
+
+    def _end_beside(self, culprit: Revision, unsure: tuple[Revision, ...], found: Culprit) -> None:
+        """What was found stands on a parent that, when it was to be confirmed, did not work either."""
+        why = {row.tree.label: f"in {row.other} of {row.tried} starts it did not work" for row in found.confirmation}
+        more = tuple(Skipped(parent, why[parent.short]) for parent in unsure)
+        self._room.save(culprit=None)
+        self._remember_skipped((*self._room.session.skipped, *more), None, (*unsure, culprit))
+        self._end_without_culprit(Hunted(culprit, unsure_parents=unsure, first=culprit))
+
+    def _confirmed_often(self, trials: Trials, culprit: Revision, noise: Noise) -> Culprit:
         self._room.save(culprit=Culprit(culprit))
-        found = Narrow(self._room.repository, trials, self._room.listener, noise).run(culprit, parents)
+        found = Narrow(self._room.repository, trials, self._room.listener, noise).run(
+            culprit, self._parents_of(culprit)
+        )
         self._room.save(culprit=found)
         return found
 

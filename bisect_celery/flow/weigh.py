@@ -6,10 +6,9 @@ commit is the first bad one, and which to start next; what was found is confirme
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
-from bisect_celery.core.belief import UNDECIDED, Belief
+from bisect_celery.core.belief import MARGIN, UNDECIDED, Belief
 from bisect_celery.core.repeat import MOST_UNCLEAR, Noise, Starts
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
@@ -17,6 +16,8 @@ from bisect_celery.flow.trials import NEVER_RUNS, Trials
 from bisect_celery.model import Judged, Request, Revision, Tally, Verdict
 from bisect_celery.repo.private import PrivateRepository
 
+# As long as one start in so many tells something, a commit is tried on.
+TELLING = 5
 # How many commits are told with their probabilities.
 MOST_TOLD = 20
 
@@ -59,10 +60,27 @@ class Weigh:
         self._names = {sha[:10]: sha for sha in self._parents}
         outside = {parent for parents in self._parents.values() for parent in parents if parent not in self._parents}
         self._outside = {sha[:10] for sha in outside} | {one.short for one in (good, *merge_bases)}
-        self._belief = Belief(tuple(self._suspects), self._parents)
+        idle = self._changing_nothing()
+        self._nobody = len(idle) == len(self._suspects)
+        prior = {} if self._nobody else dict.fromkeys(idle, 0.0)
+        self._belief = Belief(tuple(self._suspects), self._parents, prior)
         self._heard = 0
-        self._unclear: Counter[str] = Counter()
         self._skipped: dict[str, Judged] = {}
+
+    def _changing_nothing(self) -> set[str]:
+        """The suspects whose tree is a parent's own: whatever they show, they did not bring it."""
+        request = self._request
+        every = self._repository.suspects([self._good], self._bad, (), request.first_parent)
+        trees = {one.sha: one.tree for one in (*every, self._good, *self._merge_bases)}
+        for sha in self._suspects:
+            for parent in self._parents[sha]:
+                if parent not in trees:
+                    trees[parent] = self._repository.revision(parent).tree
+        return {
+            sha
+            for sha, one in self._suspects.items()
+            if any(trees[parent] == one.tree for parent in self._parents[sha])
+        }
 
     # --- the search -----------------------------------------------------------------------------------
 
@@ -70,6 +88,8 @@ class Weigh:
         """Start commits until one is sure enough. Raises BudgetSpent, InfraError, Cancelled."""
         if any(self._fails(base) for base in self._merge_bases):
             return Weighed(merge_base_bad=True)
+        if self._nobody:
+            return Weighed(none=1.0)
         while True:
             self.hear()
             settled = self._belief.settled(self._request.confidence)
@@ -81,13 +101,19 @@ class Weigh:
                 return self._undecided(apart or self.likely())
             self._listener(Remaining("weigh", len(self.likely()), 0, None))
             chosen = self._suspects[asked[0]]
-            if self._doubts_good() and self._of(self._good.short).tried < self._of(chosen.short).tried:
+            if self._doubts_good(chosen):
                 chosen = self._good
             self._trials.settled(as_tree(chosen), "search")
 
-    def _doubts_good(self) -> bool:
-        """Whether "no culprit" is one of the two likeliest: only GOOD parts it from the oldest suspect."""
-        return None in [sha for sha, _ in self._belief.ranking()[:2]] and self.none() > 1 - self._request.confidence
+    def _doubts_good(self, chosen: Revision) -> bool:
+        """Whether "no culprit" is one of the two likeliest, which only GOOD parts from the oldest suspect, and GOOD was
+        started less often than what would be started now, and tells something when it is."""
+        good = self._of(self._good.short)
+        if good.tried >= self._of(chosen.short).tried or good.unclear > MOST_UNCLEAR + good.tried:
+            return False
+        # As much doubt as would keep the search from ending: no start of a suspect ever takes it away.
+        enough = (1 - self._request.confidence) / MARGIN / 2
+        return None in [sha for sha, _ in self._belief.ranking()[:2]] and self.none() > enough
 
     def _fails(self, base: Revision) -> bool:
         """Whether the merge base shows the failure, asked as often as it takes to be sure."""
@@ -122,10 +148,11 @@ class Weigh:
         """A commit that never shows anything to go by is not tried for ever; it stays a suspect."""
         label = judged.trial.tree.label
         sha = self._names.get(label)
-        if sha not in self._suspects or self._of(label).tried:
+        starts = self._of(label)
+        if sha not in self._suspects or starts.tried * TELLING > starts.unclear:
             return
-        self._unclear[sha] += 1
-        if judged.judgement.symptom.kind in NEVER_RUNS or self._unclear[sha] >= MOST_UNCLEAR:
+        never = not starts.tried and judged.judgement.symptom.kind in NEVER_RUNS
+        if never or starts.unclear >= MOST_UNCLEAR:
             self._belief = self._belief.skip(sha)
             self._skipped[sha] = judged
 
@@ -138,7 +165,8 @@ class Weigh:
         return Weighed(found, (), self.probabilities(), ranking.get(None, 0.0), noise)
 
     def _undecided(self, apart: tuple[str, ...]) -> Weighed:
-        candidates = tuple(revision for sha, revision in self._suspects.items() if sha in apart)
+        possible = [sha for sha in apart if self._belief.posterior().get(sha)]
+        candidates = tuple(revision for sha, revision in self._suspects.items() if sha in possible)
         return Weighed(None, candidates, self.probabilities(), self.none())
 
     def likely(self) -> tuple[str, ...]:
@@ -179,6 +207,11 @@ class Weigh:
         failing = {row.tree.label for row in rows if not row.should_fail and row.held is False and row.failed}
         outside = {one for parents in self._parents.values() for one in parents if one not in self._parents}
         return tuple(self._repository.revision(sha) for sha in sorted(outside) if sha[:10] in failing)
+
+    def unsure(self, rows: tuple[Tally, ...], parents: tuple[Revision, ...]) -> tuple[Revision, ...]:
+        """Of a confirmation, the parents that showed neither the failure nor, often enough, success."""
+        labels = {row.tree.label for row in rows if not row.should_fail and row.held is False and not row.failed}
+        return tuple(parent for parent in parents if parent.short in labels)
 
     # --- what starts showed ---------------------------------------------------------------------------
 

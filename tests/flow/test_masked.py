@@ -1,74 +1,32 @@
-"""Commits right before the first that shows the failure fail differently: whole sessions, with lots for trials.
-
-One repository holds every history: a tree's place is the number in `shop/step.py`, and a test says what each does.
-"""
+"""Commits right before the first that shows the failure fail differently: whole sessions, with lots for trials."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import random
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import fake_lab
 import jsonschema
 import pytest
-from fake_lab import Read, Ways
-from small_incident import APP, Incident, commit, failing, git
+from fake_lab import Ways
+from small_incident import Incident, commit, git
+from steps import BAD, BROKEN, DIFFERENT, GOOD, begun, places, step, told
 
-from bisect_celery.flow.ask import Typed, request
-from bisect_celery.flow.events import nobody
-from bisect_celery.flow.incident import investigate
 from bisect_celery.home import Home
-from bisect_celery.lab.cancel import Token
-from bisect_celery.model import Outcome, Session
-from bisect_celery.report.build import build
-from bisect_celery.report.render import as_json, markdown
+from bisect_celery.model import Outcome
 from bisect_celery.store.database import Store
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "report.schema.json"
 COMMITS = 14
-GOOD, BAD = Ways(0.0), Ways(1.0)
-DIFFERENT, BROKEN = Ways(0.0, "failing differently"), Ways(0.0, "unbootable")
 
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Incident:
-    """A line of commits; the steps in between are on `main`, the first one is the incident's own."""
-    incident = failing(tmp_path_factory.mktemp("masked") / "shop")
-    git(incident.folder, "checkout", "--quiet", "--detach", incident.good)
+    """A line of commits."""
+    incident = begun(tmp_path_factory.mktemp("masked") / "shop")
     steps = [step(incident.folder, number) for number in range(COMMITS)]
     return dataclasses.replace(incident, shas=tuple(steps))
-
-
-def step(folder: Path, number: int) -> str:
-    return commit(folder, f"Step {number}", {"shop/step.py": f"STEP = {number}\n"}, number % 25)
-
-
-def told(
-    where: Incident, home: Path, does: Callable[[int], Ways], seed: int = 0, **flags: object
-) -> tuple[Session, dict[str, object], str]:
-    """The session, and its report as JSON and as Markdown."""
-
-    def behaves(read: Read) -> Ways:
-        said = read("shop/step.py")
-        return does(int(said.split("=")[1])) if said else GOOD
-
-    paths = flags.pop("paths", ())
-    typed = {"app": APP, "task": "shop.tasks.total", "stack": "process", "broker": "embedded", **flags}
-    kept = Home({"BISECT_CELERY_HOME": str(home)}).make()
-    asked = request(Typed(typed, where.folder, {}, where.good, where.bad, paths), kept)  # type: ignore[arg-type]
-    with fake_lab.instead(behaves, seed):
-        ended = investigate(asked, kept, command="run", listener=nobody, cancel=Token())
-    report = build(ended.session, str)
-    return ended.session, as_json(report), markdown(report)
-
-
-def places(where: Incident, found: object) -> list[int]:
-    """The places of commits, of a session or of a report."""
-    shas = [one["sha"] if isinstance(one, Mapping) else one.sha for one in found]  # type: ignore[attr-defined]
-    return [where.shas.index(sha) for sha in shas]
 
 
 def histories() -> list[tuple[int, int, float]]:
