@@ -9,6 +9,7 @@ import pytest
 from bisect_celery.errors import UserError
 from bisect_celery.stack import compose
 from bisect_celery.stack.compose import Mount, Port, interpolate, load, parse
+from bisect_celery.stack.services import KINDS
 
 TOP = Path(__file__).resolve().parents[2] / "docker-compose.yml"
 SERVICE = "services:\n  a:\n    image: x\n"
@@ -16,7 +17,7 @@ SERVICE = "services:\n  a:\n    image: x\n"
 
 def test_our_own_file_locks_every_service_down() -> None:
     composition = load({})
-    assert set(composition.services) == {"rabbitmq", "slot", "worker", "builder", "dump"}
+    assert set(composition.services) == {"rabbitmq", "slot", "worker", "builder", "dump", *KINDS}
     for service in composition.services.values():
         assert service.cap_drop == ("ALL",)
         assert service.security_opt == ("no-new-privileges:true",)
@@ -38,6 +39,16 @@ def test_our_own_file_gives_workers_no_way_out() -> None:
     assert Mount("environments", "/bisect-celery", read_only=True) in worker.volumes
     assert worker.user == "65534:65534"
     assert worker.ports == ()
+
+
+def test_services_beside_the_broker_stand_where_trials_do_and_nowhere_else() -> None:
+    services = load({"BISECT_CELERY_REDIS_IMAGE": "r:7", "BISECT_CELERY_POSTGRES_IMAGE": "p:9"}).services
+    assert services["redis"].network_of == "slot"
+    assert services["postgres"].networks == services["mariadb"].networks == ("trial",)
+    for kind in KINDS:
+        assert services[kind].ports == ()
+        assert services[kind].user == "65534:65534"
+    assert [services[kind].image for kind in KINDS] == ["r:7", "p:9", "mariadb:11.4"]
 
 
 def test_our_own_file_publishes_the_broker_to_this_machine_only() -> None:
