@@ -24,6 +24,7 @@ from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow
 from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of, upgraded_from
+from bisect_celery.flow.start_line import StartLines, blamed, differing, with_caveat
 from bisect_celery.flow.sweep import EARLIER, REQUEST
 from bisect_celery.flow.tell import (
     any_says,
@@ -163,6 +164,7 @@ class Investigation:
         self._infra: InfraError | None = None
         self._signature: Signature | None = None
         self._earlier: Earlier | None = None
+        self._lines: StartLines | None = None
 
     def run(self) -> Ended:
         try:
@@ -212,15 +214,14 @@ class Investigation:
         plan = plan_of(self._room.request)
         self._earlier = provide(self._room, lab, plan, keep=True)
         trials = self._trials = trials_of(self._room, lab, plan, as_of=self._as_of)
-        ends = TryEnds(
-            trials,
-            self._good,
-            self._bad,
-            match=self._room.request.match,
-            ceiling=self._room.request.ceiling,
-            diverged=bool(self._room.repository.suspects([self._bad], self._good)),
-            fails=self._room.request.fails,
-        ).run()
+        lines = self._lines = differing(self._room, self._good, self._bad)
+        if lines is not None:
+            self._room.listener(Note(lines.note()))
+        try:
+            ends = self._try_ends(trials)
+        except EndsWrong as wrong:
+            told = blamed(lines, self._room, trials, self._good, self._bad) if lines is not None else None
+            raise told or wrong from wrong
         self._remember_ends(lab, trials, ends)
         self._signature = trials.terms.signature
         if ends.noisy:
@@ -240,6 +241,17 @@ class Investigation:
             self._end_without_culprit(hunted)
             return
         self._narrow(hunted.culprit, trials)
+
+    def _try_ends(self, trials: Trials) -> Ends:
+        return TryEnds(
+            trials,
+            self._good,
+            self._bad,
+            match=self._room.request.match,
+            ceiling=self._room.request.ceiling,
+            diverged=bool(self._room.repository.suspects([self._bad], self._good)),
+            fails=self._room.request.fails,
+        ).run()
 
     def _estimate(self, trials: Trials) -> None:
         """How long it will take, from what the ends took: the search, about as many to narrow, and confirmation."""
@@ -289,6 +301,8 @@ class Investigation:
     def _end_with(self, found: Culprit, probability: float = 1.0) -> None:
         """What was found and is not contradicted; `probability` is how sure the search was of the commit."""
         culprit = found.revision
+        found = with_caveat(self._lines, self._room, found)
+        self._room.save(culprit=found)
         if unfinished(found):
             sure = f" ({probability:.0%} sure)" if probability < 1 else ""
             self._end(
@@ -515,11 +529,16 @@ class Investigation:
             advice=tuple(clean(text) for text in advice),
             candidates=candidates,
             finished_at=now(),
-            not_tested=not_tested(self._room.request, self._room.session),
+            not_tested=self._not_tested(),
         )
         can_go_on = outcome in (Outcome.INFRA, Outcome.INTERRUPTED) or self._more_time() in advice
         if not can_go_on:
             self._forget_private()
+
+    def _not_tested(self) -> tuple[str, ...]:
+        line = (self._lines.not_tested(),) if self._lines is not None else ()
+        said = (*line, *not_tested(self._room.request, self._room.session))
+        return tuple(self._room.redactor(text) for text in said)
 
     def _report(self) -> Ended:
         judged = tuple(self._trials.judged) if self._trials is not None else ()
