@@ -18,11 +18,12 @@ from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.scenario import takes_network
 from bisect_celery.errors import HeldBack
 from bisect_celery.lab.answers import Answers
-from bisect_celery.lab.boot import Boot, prepare
+from bisect_celery.lab.boot import Boot
 from bisect_celery.lab.counts import Counts
 from bisect_celery.lab.looks import Memory, Work
 from bisect_celery.lab.loop import Clock, Loop
 from bisect_celery.lab.plan import Plan
+from bisect_celery.lab.prepare import prepare
 from bisect_celery.lab.relay import Relay
 from bisect_celery.lab.scenario import Play
 from bisect_celery.lab.sender import Sender
