@@ -10,7 +10,8 @@ from fake_lab import Ways
 from small_incident import Incident, git
 from steps import BAD, DIFFERENT, GOOD, begun, places, step, told
 
-from bisect_celery.model import Outcome, Verdict
+from bisect_celery.flow.weigh import Weigh, Weighed
+from bisect_celery.model import Match, Outcome
 
 EMPTY = (3, 5, 6, 8)
 
@@ -52,22 +53,29 @@ def test_where_no_commit_changes_anything_nobody_is_named(history: Incident, tmp
 
 
 def test_what_counts_in_a_search_is_not_forgotten_when_a_confirmation_contradicts_it(
-    history: Incident, tmp_path: Path
+    history: Incident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With `--match any` narrowing holds to what the culprit showed, and the search that follows to any failure again:
     a start of a later commit, which fails in another way, is evidence and no skip."""
     notes: list[str] = []
+    held: list[Match | None] = []
+    run = Weigh.run
+
+    def watched(self: Weigh) -> Weighed:
+        signature = self._trials.terms.signature
+        held.append(signature.match if signature is not None else None)
+        return run(self)
 
     def does(place: int) -> Ways:
         return GOOD if place < 4 else Ways(0.6, how="failing differently") if place < 7 else BAD
 
+    monkeypatch.setattr(Weigh, "run", watched)
     session, _, _ = told(history, tmp_path, does, 2, notes, match="any")
     assert any("contradicts the search" in note for note in notes), notes
+    assert set(held) == {Match.ANY}
     assert session.outcome is Outcome.CONFIRMED, session.headline
     assert session.culprit is not None
     assert places(history, [session.culprit.revision]) == [4]
-    ends = [one for one in session.judged if one.trial.tree.label == history.bad[:10]]
-    assert {one.judgement.verdict for one in ends} == {Verdict.BAD}
 
 
 def test_a_parent_that_stops_working_when_it_is_to_be_confirmed_is_a_candidate(tmp_path: Path) -> None:
