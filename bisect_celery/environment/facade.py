@@ -42,6 +42,6 @@ def source_roots(layout: Path, subfolder: str = "") -> tuple[str, ...]:
 
 
 def project_name(layout: Path, place: str) -> str | None:
-    """What the project in a folder of the tree is called when it is installed, normalised; None when it does not say."""
+    """What the project in a folder of the tree is called when installed, normalised; None when it does not say."""
     found = identity.identity(Folder(layout), place)
     return normalise(found.name) if found is not None else None

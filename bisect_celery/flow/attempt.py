@@ -31,7 +31,7 @@ from bisect_celery.store.database import Store
 # What the first call of a bisection decides for all of them.
 HELD = (
     "app", "subfolder", "start", "worker", "beside", "probe", "prepare", "python", "match", "ceiling",
-    "django_settings", "scenario", "upgrade_from", "services", "migrate",
+    "django_settings", "scenario", "upgrade_from", "services", "migrate", "workload",
 )  # fmt: skip
 
 
