@@ -127,8 +127,8 @@ _HOW_FAR = {
 def _how_far(seen: Observation, ready: int, unacked: int) -> str | None:
     """How far they came; "" where nobody looked who stands at the queue, None where nobody can say."""
     if unacked and any(message.received is not None for message in seen.messages):
-        # That none was begun is known from the worker, or from events: a log tells of ends only.
-        return "received" if seen.held is not None or "event" in seen.heard else None
+        # That none was begun only the worker can say: a log tells of ends, and events may be lost.
+        return "received" if seen.held is not None else None
     if unacked:  # of a worker that was never heard, that it did not tell of them is no fact
         return "delivered" if seen.heard else None
     if not ready:

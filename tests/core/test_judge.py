@@ -320,11 +320,11 @@ TABLE: dict[str, tuple[Observation, Symptom]] = {
         UNKNOWN,
     ),
     "taken and passed on to nobody": (
-        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),), heard=("event",)),
+        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),), held=0),
         Symptom(Kind.NEVER_RECEIVED, None, "received"),
     ),
     "taken, and nobody would know whether it was passed on": (
-        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),), heard=("log",)),
+        quiet(message(1, received=1.1), message(2), queues=(queue(1, 1),), heard=("event", "log")),
         UNKNOWN,
     ),
     "some done, and the others held back": (

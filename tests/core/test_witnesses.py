@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bisect_celery.core import judge
@@ -226,6 +226,7 @@ def test_who_looks_does_not_change_what_is_seen(does: Does) -> None:
         assert found.symptom.kind in truth | {Kind.UNKNOWN}, (there, found, seen)
 
 
+@settings(max_examples=300)
 @given(st.sampled_from(DOES), st.booleans(), st.booleans(), st.randoms(use_true_random=False), st.floats(0.05, 0.9))
 def test_events_that_are_lost_make_no_other_failure(
     does: Does, late: bool, answers: bool, chance: Any, rate: float
