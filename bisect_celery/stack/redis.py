@@ -25,6 +25,9 @@ PROGRAMS = ("redis-server", "valkey-server")
 START_DEADLINE = 20.0
 ASK_DEADLINE = 10.0
 _ATTEMPTS = 3
+# Redis writes its title over its environment, our label with it. A shell that waits for it keeps the label, and whoever
+# kills by labels takes the shell's session with it (`proc.kill_labelled`).
+_BESIDE_ITS_LABEL = '"$0" "$1"; exit $?'
 _VERSION = re.compile(r"\bv=(\d[\w.]*)")
 
 
@@ -90,7 +93,7 @@ class RedisService:
         )  # fmt: skip
         write_private(folder / "redis.conf", "\n".join(settings) + "\n")
         with (folder / "redis.log").open("wb") as log:
-            words = [str(self._program), str(folder / "redis.conf")]
+            words = ["/bin/sh", "-c", _BESIDE_ITS_LABEL, str(self._program), str(folder / "redis.conf")]
             process = proc.start(words, cwd=folder, stdout=log, stderr=log)
         return _Server(process, folder, bindings)
 

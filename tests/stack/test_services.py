@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import pytest
 from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
-from bisect_celery.model import Environment, Runner
+from bisect_celery.model import Environment, Owner, Runner
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
 from bisect_celery.stack.node import EmbeddedNode
 from bisect_celery.stack.postgres import PostgresService, find_postgres
@@ -281,6 +282,50 @@ def test_a_trial_takes_all_or_nothing(redis: RedisService, postgres: PostgresSer
     with pytest.raises(InfraError, match="broken"):
         Taken.of((redis, Broken(Path("/nowhere"), program)), "both", Token())
     assert redis._servers == {}
+
+
+OF_A_SESSION = """
+import os, signal, sys
+from pathlib import Path
+from bisect_celery import proc
+from bisect_celery.lab.cancel import Token
+from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.postgres import PostgresService, find_postgres
+from bisect_celery.stack.redis import RedisService, find_redis
+owner = proc.own("killed")
+kinds = ((RedisService, find_redis()), (PostgresService, find_postgres()), (MariaDBService, find_mariadb()))
+bound = []
+for kind, found in kinds:
+    service = kind(Path(sys.argv[1], kind.kind), found)
+    service.start(Token())
+    one = service.fresh("a", Token())
+    bound.append((one.host, one.port))
+print(owner.label(), *(port for _, port in bound), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+@pytest.mark.mariadb
+def test_what_a_killed_session_left_is_found_by_its_label(tmp_path: Path) -> None:
+    """As guardian and sweep do. Redis and PostgreSQL write over their environment, where the label is."""
+    ended = subprocess.run(
+        [sys.executable, "-c", OF_A_SESSION, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    label, *ports = ended.stdout.split()
+    owner = Owner.parse(label)
+    assert owner is not None
+    assert [listens(int(port)) for port in ports] == [True] * 3
+    proc.kill_labelled(owner)
+    assert Token().wait(lambda: not any(listens(int(port)) for port in ports), 10, poll=0.1)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 # --- in the places of the process stack -----------------------------------------------------------------
