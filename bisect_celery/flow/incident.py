@@ -336,6 +336,7 @@ class Investigation:
             return
         trials.note(f"{why} From here on every start is evidence, and none is proof.")
         trials.reuse = False
+        self._room.save(culprit=None)  # whatever stops it from here on, what was contradicted is not told
         weigh = self._weigh = Weigh(
             self._room.repository,
             trials,
