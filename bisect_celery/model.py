@@ -622,7 +622,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Masked:
-    """Right before the first commit that shows the failure, others fail differently: the failure could not be seen there.
+    """Right before the first commit that shows the failure, others fail differently: it could not be seen there.
 
     `first` is that first commit; `different` are those before it that showed another failure, `unjudged` those that
     showed nothing to go by: nothing that works stands between any of them and `first`. `any_names` is what

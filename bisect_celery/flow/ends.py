@@ -303,10 +303,7 @@ def refuse_unusable(end: Judged, name: str, *more: str) -> None:
                 "Name the variable its settings read: `--env NAME={broker_url}`, or copy in settings with `--overlay`.",
             )
         return
-    advice = [
-        f"missing {kind} `{missing}`: {flag(kind, missing)}."
-        for kind, missing in failure.missing
-    ]
+    advice = [f"missing {kind} `{missing}`: {flag(kind, missing)}." for kind, missing in failure.missing]
     if failure.stage is Stage.ENVIRONMENT:
         advice.append("Another interpreter: `--python VERSION`. Pins of your own: `--overlay FILE:requirements.txt`.")
     message = f"{name} {end.trial.tree.label} does not come to its probes: {words.failure(failure)}."
