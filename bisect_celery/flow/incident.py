@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import shlex
-import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,26 +13,20 @@ from bisect_celery import proc
 from bisect_celery.core.judge import Signature
 from bisect_celery.core.repeat import Noise
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
-from bisect_celery.flow.beside import Beside, beside
-from bisect_celery.flow.confirm import contradictions, unfinished
+from bisect_celery.flow.confirm import contradictions
 from bisect_celery.flow.differences import differences
 from bisect_celery.flow.earlier import difference, provide
+from bisect_celery.flow.endings import Endings, left_by
 from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
 from bisect_celery.flow.hunt import Hunt, Hunted
 from bisect_celery.flow.narrow import Narrow
-from bisect_celery.flow.session import Room, now, opened, plan_of, running, trials_of, upgraded_from
-from bisect_celery.flow.start_line import StartLines, blamed, differing, with_caveat
-from bisect_celery.flow.sweep import EARLIER, REQUEST
+from bisect_celery.flow.session import Room, opened, plan_of, running, trials_of, upgraded_from
+from bisect_celery.flow.start_line import blamed, differing
+from bisect_celery.flow.sweep import REQUEST
 from bisect_celery.flow.tell import (
-    any_says,
     headline,
     likeliest,
-    masked_says,
-    no_match_any,
-    not_apart,
-    not_tested,
-    passed_over,
 )
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.flow.weigh import Weigh, Weighed
@@ -45,7 +37,6 @@ from bisect_celery.lab.lab import Lab
 from bisect_celery.model import (
     Culprit,
     Judged,
-    Match,
     Outcome,
     Request,
     Revision,
@@ -164,7 +155,7 @@ class Investigation:
         self._infra: InfraError | None = None
         self._signature: Signature | None = None
         self._earlier: Earlier | None = None
-        self._lines: StartLines | None = None
+        self._endings = Endings(room, good, bad)
 
     def run(self) -> Ended:
         try:
@@ -176,19 +167,20 @@ class Investigation:
         except EndsWrong as wrong:
             for line in wrong.lines:
                 self._room.listener(Note(f"    {line}"))
-            self._end(Outcome.ENDS_WRONG, wrong.message, advice=wrong.advice)
+            self._endings.end(Outcome.ENDS_WRONG, wrong.message, advice=wrong.advice)
         except EndsError as wrong_ends:
-            self._end(Outcome.ENDS_WRONG, wrong_ends.message, advice=(wrong_ends.hint,))
+            self._endings.end(Outcome.ENDS_WRONG, wrong_ends.message, advice=(wrong_ends.hint,))
         except UserError:
             self._forget()
             raise
         except BudgetSpent:
-            self._budget_spent()
+            self._endings.budget_spent(self._weigh, self._suspects())
         except InfraError as infra:
             self._infra = infra
-            self._end(Outcome.INFRA, infra.message, advice=tuple(filter(None, (infra.hint, self._resume()))))
+            advice = tuple(filter(None, (infra.hint, self._endings.go_on())))
+            self._endings.end(Outcome.INFRA, infra.message, advice=advice)
         except Cancelled:
-            self._end(Outcome.INTERRUPTED, "Interrupted before the end.", advice=(self._resume(),))
+            self._endings.end(Outcome.INTERRUPTED, "Interrupted before the end.", advice=(self._endings.go_on(),))
         return self._report()
 
     def _pin(self, lab: Lab) -> None:
@@ -199,22 +191,17 @@ class Investigation:
         self._room.request = replace(self._room.request, stack=facts.name, broker=broker, python=python)
         _keep_request(self._room)
 
-    def _forget_private(self) -> None:
-        """What only going on needs: values of variables, raw messages."""
-        (self._room.folder / REQUEST).unlink(missing_ok=True)
-        shutil.rmtree(self._room.folder / EARLIER, ignore_errors=True)
-
     def _forget(self) -> None:
         """Nothing was found out, and nothing can go on: the request, with its values, must not stay."""
-        self._forget_private()
+        self._endings.forget_private()
         if not self._room.store.trials(self._room.session.id):
             self._room.store.delete(self._room.session.id)
 
     def _steps(self, lab: Lab) -> None:
         plan = plan_of(self._room.request)
         self._earlier = provide(self._room, lab, plan, keep=True)
-        trials = self._trials = trials_of(self._room, lab, plan, as_of=self._as_of)
-        lines = self._lines = differing(self._room, self._good, self._bad)
+        trials = self._trials = self._endings.trials = trials_of(self._room, lab, plan, as_of=self._as_of)
+        lines = self._endings.lines = differing(self._room, self._good, self._bad)
         if lines is not None:
             self._room.listener(Note(lines.note()))
         try:
@@ -231,14 +218,16 @@ class Investigation:
         hunt = self._hunt = Hunt(
             self._room.repository, trials, self._room.request, self._room.cancel, self._room.listener
         )
+        self._endings.answers = hunt.answers
         hunted = hunt.run(self._good, self._bad, {self._good.sha: ends.good, self._bad.sha: ends.bad})
         self._room.save(bisect_log=hunted.log)
-        self._remember_skipped(hunted.skipped, None if hunted.unsure_parents else hunted.culprit, left_by(hunted))
+        culprit = None if hunted.unsure_parents else hunted.culprit
+        self._endings.remember_skipped(hunted.skipped, culprit, left_by(hunted))
         if hunted.doubts:
             self._weigh_up(trials, hunted.doubts[0])
             return
         if hunted.culprit is None or hunted.bad_parents or hunted.unsure_parents:
-            self._end_without_culprit(hunted)
+            self._endings.without_culprit(hunted)
             return
         self._narrow(hunted.culprit, trials)
 
@@ -296,24 +285,7 @@ class Investigation:
             told = f"{culprit.short} was found, but its confirmation contradicts the search: {'; '.join(wrong)}."
             self._weigh_up(trials, told)
         else:
-            self._end_with(found)
-
-    def _end_with(self, found: Culprit, probability: float = 1.0) -> None:
-        """What was found and is not contradicted; `probability` is how sure the search was of the commit."""
-        culprit = found.revision
-        found = with_caveat(self._lines, self._room, found)
-        self._room.save(culprit=found)
-        if unfinished(found):
-            sure = f" ({probability:.0%} sure)" if probability < 1 else ""
-            self._end(
-                Outcome.COMMIT_ONLY,
-                f"{headline(found)}{sure} The budget was spent before all of it was confirmed often enough.",
-                advice=(self._more_time(),),
-            )
-        elif found.cause and found.fix:
-            self._end(Outcome.CONFIRMED, headline(found))
-        else:
-            self._end(Outcome.COMMIT_ONLY, f"{culprit.short} “{culprit.title}” broke it; no smaller cause was proven.")
+            self._endings.with_culprit(found)
 
     # --- where trials contradict one another ----------------------------------------------------------
 
@@ -326,10 +298,10 @@ class Investigation:
             found = self._room.session.culprit
             if found is not None and not any(_denied(row) for row in found.confirmation):
                 told = "Not every start of its confirmation could be told: they differ too much here."
-                self._end(Outcome.COMMIT_ONLY, f"{headline(found)} {told}")
+                self._endings.end(Outcome.COMMIT_ONLY, f"{headline(found)} {told}")
                 return
             left = (found.revision,) if found is not None else self._suspects()
-            self._end(
+            self._endings.end(
                 Outcome.CANDIDATES, f"{why} Measures that contradict each other name nobody.", candidates=left,
                 advice=("A quieter machine, or an `--effect` that stands out from how much starts differ here.",),
             )  # fmt: skip
@@ -354,26 +326,26 @@ class Investigation:
             weighed = weigh.run()
             self._remember_weighed(weigh, weighed)
             if weighed.culprit is None or weighed.noise is None:
-                self._end_unnamed(weigh, weighed)
+                self._endings.unnamed(weigh, weighed)
                 return
             found = self._confirmed_often(trials, weighed.culprit, weighed.noise)
             wrong = contradictions(found)
             older = weigh.older(found.confirmation)
             if older:
-                self._end_without_culprit(Hunted(weighed.culprit, bad_parents=older))
+                self._endings.without_culprit(Hunted(weighed.culprit, bad_parents=older))
                 return
             unsure = weigh.unsure(found.confirmation, self._parents_of(weighed.culprit))
             if unsure:
                 self._end_beside(weighed.culprit, unsure, found)
                 return
             if not wrong:
-                self._end_with(found, dict(weighed.probabilities)[weighed.culprit.sha])
+                self._endings.with_culprit(found, dict(weighed.probabilities)[weighed.culprit.sha])
                 return
             trials.note(f"{weighed.culprit.short}: its confirmation contradicts the search: {'; '.join(wrong)}.")
         weigh.hear()
         self._room.save(culprit=None, probabilities=weigh.probabilities())
         told = f"Nothing that was found could be confirmed. {likeliest(weigh)}"
-        self._end(Outcome.CANDIDATES, told, candidates=weigh.candidates(), advice=(self._more_time(),))
+        self._endings.end(Outcome.CANDIDATES, told, candidates=weigh.candidates(), advice=(self._endings.more_time(),))
 
     def _remember_weighed(self, weigh: Weigh, weighed: Weighed) -> None:
         skipped = tuple(
@@ -381,18 +353,7 @@ class Investigation:
             for sha, judged in weigh.skipped().items()
         )
         self._room.save(bisect_log=weigh.log(weighed.culprit), probabilities=weighed.probabilities)
-        self._remember_skipped(skipped, weighed.culprit, weighed.candidates)
-
-    def _remember_skipped(
-        self, skipped: tuple[Skipped, ...], culprit: Revision | None, left: tuple[Revision, ...]
-    ) -> None:
-        failing = self._beside(tuple(one.revision for one in skipped)).failing
-        self._room.save(skipped=passed_over(skipped, failing, culprit, left))
-
-    def _beside(self, skipped: tuple[Revision, ...]) -> Beside:
-        assert self._trials is not None
-        between = self._room.repository.between(self._good, self._bad, self._room.request.first_parent)
-        return beside(self._trials, skipped, between)
+        self._endings.remember_skipped(skipped, weighed.culprit, weighed.candidates)
 
     def _parents_of(self, culprit: Revision) -> tuple[Revision, ...]:
         parents = tuple(self._room.repository.parents(culprit))
@@ -403,8 +364,8 @@ class Investigation:
         why = {row.tree.label: f"in {row.other} of {row.tried} starts it did not work" for row in found.confirmation}
         more = tuple(Skipped(parent, why[parent.short]) for parent in unsure)
         self._room.save(culprit=None)
-        self._remember_skipped((*self._room.session.skipped, *more), None, (*unsure, culprit))
-        self._end_without_culprit(Hunted(culprit, unsure_parents=unsure, first=culprit))
+        self._endings.remember_skipped((*self._room.session.skipped, *more), None, (*unsure, culprit))
+        self._endings.without_culprit(Hunted(culprit, unsure_parents=unsure, first=culprit))
 
     def _confirmed_often(self, trials: Trials, culprit: Revision, noise: Noise) -> Culprit:
         self._room.save(culprit=Culprit(culprit))
@@ -413,90 +374,6 @@ class Investigation:
         )
         self._room.save(culprit=found)
         return found
-
-    def _end_unnamed(self, weigh: Weigh, weighed: Weighed) -> None:
-        if weighed.merge_base_bad:
-            self._end_without_culprit(Hunted(None, merge_base_bad=True))
-        elif weighed.candidates:
-            skipped = weigh.skipped()
-            tried = [one for one in weighed.candidates if one.sha not in skipped]
-            self._end_among(
-                f"{likeliest(weigh)} More trials cannot part them.",
-                weighed.candidates,
-                tried[0] if len(tried) == 1 else None,
-                skipped,
-            )
-        else:
-            self._end(
-                Outcome.NO_CULPRIT,
-                f"No commit in the range brings it ({weighed.none:.0%} sure): it fails as often before as after them.",
-            )
-
-    # --- other ends -----------------------------------------------------------------------------------
-
-    def _end_without_culprit(self, hunted: Hunted) -> None:
-        if hunted.merge_base_bad:
-            self._end(
-                Outcome.ENDS_WRONG,
-                "The merge base of GOOD and BAD fails already: the bug was fixed on GOOD's side, not made on BAD's.",
-                advice=("To find the fix, search from the merge base to GOOD for the commit that mended it.",),
-            )
-        elif hunted.bad_parents:
-            parents = ", ".join(parent.short for parent in hunted.bad_parents)
-            self._end(
-                Outcome.PREDATES_GOOD,
-                f"The failure is older than GOOD: it came in by a side branch through {parents}.",
-                candidates=hunted.bad_parents,
-                advice=(f"Search that branch: `bisect-celery run OLDER-GOOD {hunted.bad_parents[0].short}`.",),
-            )
-        elif hunted.candidates or hunted.unsure_parents:
-            candidates = left_by(hunted)
-            names = ", ".join(candidate.short for candidate in candidates)
-            told = f"It is one of {names}; the others could not be judged."
-            if hunted.outside_paths:
-                told = (
-                    f"It came with a commit that touches none of {' '.join(self._room.request.paths)}: one of {names}."
-                )
-            self._end_among(told, candidates, hunted.first, self._hunt.answers if self._hunt else {})
-        else:
-            self._end(Outcome.NO_CULPRIT, "No commit in the range breaks it.")
-
-    def _end_among(
-        self,
-        told: str,
-        candidates: tuple[Revision, ...],
-        first: Revision | None,
-        judged: Mapping[str, Judged],
-    ) -> None:
-        """Several are left. `first`: the one of them that shows the failure, where one does; `judged` by sha."""
-        skipped = self._beside(tuple(one.revision for one in self._room.session.skipped))
-        masked = skipped.masked(first, candidates) if first is not None else None
-        if masked is None:
-            matched = self._room.request.match is Match.ANY
-            advice = "" if matched else no_match_any(candidates, judged)
-            self._end(Outcome.CANDIDATES, told, candidates=candidates, advice=(advice,) if advice else ())
-            return
-        self._room.save(masked=masked)
-        told = f"{told.replace('; the others could not be judged', '')} {masked_says(masked, skipped.shown)}"
-        self._end(Outcome.CANDIDATES, told, candidates=candidates, advice=(any_says(masked), not_apart(masked)))
-
-    def _budget_spent(self) -> None:
-        weigh, known = self._weigh, self._room.session.culprit
-        left = self._suspects() if known is None else ()
-        outcome = Outcome.COMMIT_ONLY if known else Outcome.CANDIDATES
-        if known:
-            what = f"{known.revision.short} broke it; its hunks were not all tried"
-        elif weigh is not None:
-            what = likeliest(weigh)[:-1]
-            self._room.save(probabilities=weigh.probabilities(), bisect_log=weigh.log(None))
-        else:
-            what = f"{len(left)} commits are left"
-        self._end(
-            outcome,
-            f"The budget of {self._room.request.budget:g} minutes is spent: {what}.",
-            candidates=left,
-            advice=(self._more_time(),),
-        )
 
     def _suspects(self) -> tuple[Revision, ...]:
         """The commits that can still be the first bad one; before the search began, all of the range."""
@@ -507,51 +384,12 @@ class Investigation:
         request = self._room.request
         return self._room.repository.suspects([self._good], self._bad, request.paths, request.first_parent)
 
-    def _more_time(self) -> str:
-        return f"Go on with more: `bisect-celery resume {self._room.session.id} --budget MINUTES`."
-
-    def _resume(self) -> str:
-        return f"Go on: `bisect-celery resume {self._room.session.id}`."
-
-    # --- telling --------------------------------------------------------------------------------------
-
-    def _end(
-        self,
-        outcome: Outcome,
-        headline: str,
-        *,
-        advice: tuple[str, ...] = (),
-        candidates: tuple[Revision, ...] = (),
-    ) -> None:
-        clean: Callable[[str], str] = self._room.redactor
-        self._room.save(
-            outcome=outcome,
-            headline=clean(headline),
-            advice=tuple(clean(text) for text in advice),
-            candidates=candidates,
-            finished_at=now(),
-            not_tested=self._not_tested(),
-        )
-        can_go_on = outcome in (Outcome.INFRA, Outcome.INTERRUPTED) or self._more_time() in advice
-        if not can_go_on:
-            self._forget_private()
-
-    def _not_tested(self) -> tuple[str, ...]:
-        line = (self._lines.not_tested(),) if self._lines is not None else ()
-        said = (*line, *not_tested(self._room.request, self._room.session))
-        return tuple(self._room.redactor(text) for text in said)
-
     def _report(self) -> Ended:
         judged = tuple(self._trials.judged) if self._trials is not None else ()
         session = replace(self._room.session, judged=judged)
         folder = self._room.request.output or self._room.folder / "report"
         write(build(session, self._room.redactor, self._room.redactor.exact), folder)
         return Ended(session, folder, self._room.folder, self._infra)
-
-
-def left_by(hunted: Hunted) -> tuple[Revision, ...]:
-    """The commits that a search leaves where it names none, ancestors first."""
-    return hunted.candidates or tuple(filter(None, (*hunted.unsure_parents, hunted.culprit)))
 
 
 def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:
