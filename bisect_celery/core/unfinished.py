@@ -127,8 +127,7 @@ _HOW_FAR = {
 def _how_far(seen: Observation, ready: int, unacked: int) -> str | None:
     """How far they came; "" where nobody looked who stands at the queue, None where nobody can say."""
     if unacked and any(message.received is not None for message in seen.messages):
-        # That none was begun only the worker can say: a log tells of ends, and events may be lost.
-        return "received" if seen.held is not None else None
+        return "received" if seen.held is not None or _hangs_itself(seen) else None
     if unacked:  # of a worker that was never heard, that it did not tell of them is no fact
         return "delivered" if seen.heard else None
     if not ready:
@@ -137,6 +136,18 @@ def _how_far(seen: Observation, ready: int, unacked: int) -> str | None:
     if any(consumers is None for consumers in standing):
         return ""
     return "not taken" if any(standing) else "no consumer"
+
+
+def _hangs_itself(seen: Observation) -> bool:
+    """Whether the main process, which answered once, answers no more, though no task runs in it.
+
+    That no task was begun only the worker can say, since a log tells of ends and events may be lost; but one that hangs
+    itself begins none any more. Where tasks run in the main process, they are what it may hang in: then its events,
+    which tell of each that begins, have to be heard.
+    """
+    pool = seen.worker.pool or ""
+    apart = "prefork" in pool or "processes" in pool
+    return seen.answered is True and seen.held is None and (apart or "event" in seen.heard)
 
 
 def _vanished(seen: Observation) -> bool:

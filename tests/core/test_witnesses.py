@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -96,9 +96,12 @@ class Worker:
             self.ledger.published(self.now(), identity)
         return sent
 
-    def seen(self, ready: int = 0, unacked: int = 0, later: int = 0) -> Observation:
-        """As the watch would end it: complete where all is final, drained and proven, else in silence."""
-        ledger, witnesses = self.ledger, self.witnesses
+    def seen(self, ready: int = 0, unacked: int = 0, later: int = 0, *, hangs: bool = False) -> Observation:
+        """As the watch would end it: complete where all is final, drained and proven, else in silence.
+
+        A main process that `hangs` answered when it was ready, and does not now."""
+        ledger, witnesses, answered = self.ledger, self.witnesses, self.witnesses.answers
+        witnesses = replace(witnesses, answers=answered and not hangs)
         ledger.counted(self.now(), [QueueCount("celery", ready, unacked, consumers=1)])
         ledger.heard |= {name for name, there in (("event", witnesses.events), ("log", witnesses.log)) if there}
         held = len(self.running) if witnesses.answers else None
@@ -112,9 +115,10 @@ class Worker:
         if facts.acks_late is None and self.running and witnesses.answers:
             facts = WorkerFacts(acks_late=self.late, ignore_result=not witnesses.results)
         ended = "complete" if complete else "quiet"
-        return ledger.observation(
+        observation = ledger.observation(
             self.at + 9, worker=facts, held=held, scheduled=None if held is None else later, ended=ended, ready_at=0.5
         )
+        return replace(observation, answered=answered)
 
 
 def healthy(worker: Worker) -> tuple[Observation, set[Kind]]:
@@ -200,8 +204,13 @@ def is_not_taken(worker: Worker) -> tuple[Observation, set[Kind]]:
 
 def hangs_in_its_main_process(worker: Worker) -> tuple[Observation, set[Kind]]:
     worker.send(1, 7)
-    seen = worker.seen(7 - PREFETCH, PREFETCH)
+    seen = worker.seen(7 - PREFETCH, PREFETCH, hangs=True)
     return seen, {Kind.NEVER_RECEIVED}
+
+
+def hangs_in_its_main_process_as_it_takes_the_first(worker: Worker) -> tuple[Observation, set[Kind]]:
+    worker.take(worker.send(1, 7)[0])
+    return worker.seen(7 - PREFETCH, PREFETCH, hangs=True), {Kind.NEVER_RECEIVED}
 
 
 Does = Callable[[Worker], tuple[Observation, set[Kind]]]
@@ -215,6 +224,7 @@ DOES: tuple[Does, ...] = (
     one_slot_hangs_behind_its_body,
     is_not_taken,
     hangs_in_its_main_process,
+    hangs_in_its_main_process_as_it_takes_the_first,
 )
 
 
