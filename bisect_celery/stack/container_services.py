@@ -26,6 +26,7 @@ from bisect_celery.stack.services import (
     REDIS,
     USER,
     Bindings,
+    OfDatabases,
     database_name,
     gone,
 )
@@ -127,7 +128,7 @@ class _Server:
 _HINT = "BISECT_CELERY_REDIS_IMAGE, …_POSTGRES_IMAGE and …_MARIADB_IMAGE name other images."
 
 
-class ContainerDatabase:
+class ContainerDatabase(OfDatabases):
     """A `services.Database`: PostgreSQL or MariaDB in a container of the session."""
 
     def __init__(self, yard: Yard, kind: str, described: Described) -> None:
@@ -169,21 +170,9 @@ class ContainerDatabase:
 
     def fresh(self, name: str, cancel: Cancel) -> Bindings:
         cancel.check()
-        self._databases.make(database_name(name))
+        self.empty(name)
         host = ALIASES[self.kind][0]
         return Bindings(self.kind, host, PORTS[self.kind], database_name(name), USER, self._password)
-
-    def drop(self, name: str) -> None:
-        self._databases.drop(database_name(name))
-
-    def empty(self, name: str) -> None:
-        self._databases.make(database_name(name))
-
-    def keep(self, name: str, key: str) -> None:
-        self._databases.keep(database_name(name), key)
-
-    def copy(self, name: str, key: str) -> bool:
-        return self._databases.copy(database_name(name), key)
 
     # --- talking to it, from inside it
 

@@ -18,7 +18,7 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel
 from bisect_celery.stack.node import LOOPBACK, free_ports, last_lines, remove_folder, write_private
-from bisect_celery.stack.services import MARIADB, USER, Bindings, database_name, gone
+from bisect_celery.stack.services import MARIADB, USER, Bindings, OfDatabases, database_name, gone
 
 INIT_DEADLINE, START_DEADLINE, SQL_DEADLINE = 120.0, 60.0, 300.0
 _ATTEMPTS = 3
@@ -103,7 +103,7 @@ def find_mariadb() -> Installation | None:
     return Installation(*map(str, found)) if all(found) else None
 
 
-class MariaDBService:
+class MariaDBService(OfDatabases):
     """A `services.Database`: one server a session, listening on the loopback only, with a password."""
 
     kind = MARIADB
@@ -181,21 +181,8 @@ class MariaDBService:
 
     def fresh(self, name: str, cancel: Cancel) -> Bindings:
         cancel.check()
-        database = database_name(name)
-        self._databases.make(database)
-        return Bindings(MARIADB, LOOPBACK, self._port, database, USER, self._password)
-
-    def drop(self, name: str) -> None:
-        self._databases.drop(database_name(name))
-
-    def empty(self, name: str) -> None:
-        self._databases.make(database_name(name))
-
-    def keep(self, name: str, key: str) -> None:
-        self._databases.keep(database_name(name), key)
-
-    def copy(self, name: str, key: str) -> bool:
-        return self._databases.copy(database_name(name), key)
+        self.empty(name)
+        return Bindings(MARIADB, LOOPBACK, self._port, database_name(name), USER, self._password)
 
     # --- talking to it
 

@@ -21,7 +21,7 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel
 from bisect_celery.stack.node import LOOPBACK, free_ports, last_lines, remove_folder, write_private
-from bisect_celery.stack.services import POSTGRES, USER, Bindings, database_name, gone
+from bisect_celery.stack.services import POSTGRES, USER, Bindings, OfDatabases, database_name, gone
 
 INIT_DEADLINE, START_DEADLINE, SQL_DEADLINE = 120.0, 60.0, 120.0
 _ATTEMPTS = 3
@@ -114,7 +114,7 @@ def _version_in(folder: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
-class PostgresService:
+class PostgresService(OfDatabases):
     """A `services.Database`: one cluster a session, listening on the loopback only, with a password."""
 
     kind = POSTGRES
@@ -210,21 +210,8 @@ class PostgresService:
 
     def fresh(self, name: str, cancel: Cancel) -> Bindings:
         cancel.check()
-        database = database_name(name)
-        self._databases.make(database)
-        return Bindings(POSTGRES, LOOPBACK, self._port, database, USER, self._password)
-
-    def drop(self, name: str) -> None:
-        self._databases.drop(database_name(name))
-
-    def empty(self, name: str) -> None:
-        self._databases.make(database_name(name))
-
-    def keep(self, name: str, key: str) -> None:
-        self._databases.keep(database_name(name), key)
-
-    def copy(self, name: str, key: str) -> bool:
-        return self._databases.copy(database_name(name), key)
+        self.empty(name)
+        return Bindings(POSTGRES, LOOPBACK, self._port, database_name(name), USER, self._password)
 
     # --- talking to it
 

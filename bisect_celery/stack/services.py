@@ -88,6 +88,33 @@ class Database(Service, Protocol):
         ...
 
 
+class Databases(Protocol):
+    """One server's statements about databases, by their names there."""
+
+    def make(self, name: str) -> None: ...
+    def drop(self, name: str) -> None: ...
+    def keep(self, name: str, key: str) -> None: ...
+    def copy(self, name: str, key: str) -> bool: ...
+
+
+class OfDatabases:
+    """What a `Database` is asked for a trial: the same of every server, wherever it runs. Sets none of its own."""
+
+    _databases: Databases
+
+    def drop(self, name: str) -> None:
+        self._databases.drop(database_name(name))
+
+    def empty(self, name: str) -> None:
+        self._databases.make(database_name(name))
+
+    def keep(self, name: str, key: str) -> None:
+        self._databases.keep(database_name(name), key)
+
+    def copy(self, name: str, key: str) -> bool:
+        return self._databases.copy(database_name(name), key)
+
+
 @dataclass(frozen=True)
 class Taken:
     """A trial's namespaces on all services of its session: what is bound, and how to give them back."""
