@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -17,11 +16,11 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel
-from bisect_celery.stack.node import LOOPBACK, free_ports, last_lines, remove_folder, write_private
-from bisect_celery.stack.services import MARIADB, USER, Bindings, OfDatabases, database_name, gone
+from bisect_celery.stack.database_server import INIT_DEADLINE, DatabaseServer
+from bisect_celery.stack.node import LOOPBACK, remove_folder, write_private
+from bisect_celery.stack.services import MARIADB, USER
 
-INIT_DEADLINE, START_DEADLINE, SQL_DEADLINE = 120.0, 60.0, 300.0
-_ATTEMPTS = 3
+SQL_DEADLINE = 300.0
 # Nothing of it needs to survive a crash: it goes with the session.
 SETTINGS = (
     "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF", "--innodb-log-file-size=16M",
@@ -29,7 +28,6 @@ SETTINGS = (
     "--max-connections=300", "--character-set-server=utf8mb4",
 )  # fmt: skip
 DUMP = ("--single-transaction", "--routines", "--triggers", "--events", "--hex-blob", "--skip-comments")
-_HINT = "Leave out `--service mariadb`, or mend the installed server."
 
 
 class Databases:
@@ -103,36 +101,15 @@ def find_mariadb() -> Installation | None:
     return Installation(*map(str, found)) if all(found) else None
 
 
-class MariaDBService(OfDatabases):
-    """A `services.Database`: one server a session, listening on the loopback only, with a password."""
+class MariaDBService(DatabaseServer):
+    """MariaDB of this machine, for a session."""
 
     kind = MARIADB
 
     def __init__(self, folder: Path, installation: Installation) -> None:
-        """`folder` is its own, made if need be."""
-        self.version = ""
-        self._folder, self._installation = folder.absolute(), installation
-        self._data, self._log = self._folder / "data", self._folder / "mariadb.log"
-        self._password = secrets.token_urlsafe(24)
-        self._port = 0
-        self._process: proc.Process | None = None
+        super().__init__(folder)
+        self._installation = installation
         self._databases = Databases(self._ask, self._dump, self._fill)
-
-    def start(self, cancel: Cancel) -> None:
-        try:
-            self._make_data(cancel)
-            for attempt in range(1, _ATTEMPTS + 1):
-                self._start(cancel)
-                if self._serves(cancel):
-                    break
-                why = last_lines(self._log)
-                self._end()
-                if attempt == _ATTEMPTS or "in use" not in why:
-                    raise InfraError(f"MariaDB did not start:\n{why}", _HINT)
-            self.version = self._ask("SELECT version()").strip().partition("-")[0]
-        except BaseException:
-            self.stop()
-            raise
 
     def _make_data(self, cancel: Cancel) -> None:
         remove_folder(self._folder)
@@ -145,44 +122,23 @@ class MariaDBService(OfDatabases):
                         cancel=cancel)  # fmt: skip
         if done.code != 0:
             said = (done.text() + done.error_text()).strip()[-400:]
-            raise InfraError(f"mariadb-install-db ended with status {done.code}: {said}", _HINT)
+            raise self._broken(f"mariadb-install-db ended with status {done.code}: {said}")
         write_private(self._folder / "initial.sql", initial(self._password))
 
-    def _start(self, cancel: Cancel) -> None:
-        cancel.check()
-        (self._port,) = free_ports(1)
+    def _begin(self) -> proc.Process:
         words = [
             self._installation.server, "--no-defaults", f"--datadir={self._data}", f"--bind-address={LOOPBACK}",
             f"--port={self._port}", "--socket=socket",  # in its data folder: a path of ours may be too long for one
             f"--init-file={self._folder / 'initial.sql'}", *SETTINGS, *_as_root(),
         ]  # fmt: skip
         with self._log.open("wb") as log:
-            self._process = proc.start(words, cwd=self._folder, env=self._environment(), stdout=log, stderr=log)
-
-    def _serves(self, cancel: Cancel) -> bool:
-        return cancel.wait(lambda: not self.alive() or self._answers(), START_DEADLINE, poll=0.1) and self.alive()
+            return proc.start(words, cwd=self._folder, env=self._environment(), stdout=log, stderr=log)
 
     def _answers(self) -> bool:
         return self._client((self._installation.client, "-BN", "-e", "SELECT 1")).code == 0
 
-    def alive(self) -> bool:
-        return self._process is not None and self._process.alive()
-
-    def stop(self) -> None:
-        self._end()
-        remove_folder(self._folder)
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
-
-    # --- a trial's own
-
-    def fresh(self, name: str, cancel: Cancel) -> Bindings:
-        cancel.check()
-        self.empty(name)
-        return Bindings(MARIADB, LOOPBACK, self._port, database_name(name), USER, self._password)
+    def _told_version(self) -> str:
+        return self._ask("SELECT version()").strip().partition("-")[0]
 
     # --- talking to it
 
@@ -196,12 +152,7 @@ class MariaDBService(OfDatabases):
         self._done((self._installation.client, "-BN", name), sql)
 
     def _done(self, words: Sequence[str], sql: bytes | None = None) -> proc.Finished:
-        done = self._client(words, sql)
-        if not self.alive():
-            raise gone(MARIADB, last_lines(self._log))
-        if done.code != 0:
-            raise InfraError(f"MariaDB refused what we need: {done.error_text().strip()[-400:]}")
-        return done
+        return self._checked(self._client(words, sql))
 
     def _client(self, words: Sequence[str], sql: bytes | None = None) -> proc.Finished:
         program, *rest = words

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery import proc
-from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel
-from bisect_celery.stack.node import LOOPBACK, free_ports, last_lines, remove_folder, write_private
-from bisect_celery.stack.services import POSTGRES, USER, Bindings, OfDatabases, database_name, gone
+from bisect_celery.stack.database_server import INIT_DEADLINE, DatabaseServer
+from bisect_celery.stack.node import LOOPBACK, remove_folder, write_private
+from bisect_celery.stack.services import POSTGRES, USER
 
-INIT_DEADLINE, START_DEADLINE, SQL_DEADLINE = 120.0, 60.0, 120.0
-_ATTEMPTS = 3
+SQL_DEADLINE = 120.0
 _PROGRAMS = ("initdb", "postgres", "pg_ctl", "psql")
 # Nothing of it needs to survive a crash: it goes with the session. Shared memory in files goes with the folder.
 SETTINGS = {
@@ -114,38 +112,18 @@ def _version_in(folder: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
-class PostgresService(OfDatabases):
-    """A `services.Database`: one cluster a session, listening on the loopback only, with a password."""
+class PostgresService(DatabaseServer):
+    """PostgreSQL of this machine, for a session."""
 
     kind = POSTGRES
+    _poll = 0.05
 
     def __init__(self, folder: Path, installation: Installation) -> None:
-        """`folder` is its own, made if need be."""
-        self.version = ".".join(map(str, installation.version))
-        self._folder, self._installation = folder.absolute(), installation
-        self._data, self._log = self._folder / "data", self._folder / "postgres.log"
-        self._password = secrets.token_urlsafe(24)
-        self._port = 0
-        self._process: proc.Process | None = None
+        super().__init__(folder, ".".join(map(str, installation.version)))
+        self._installation = installation
         self._databases = Databases(self._ask)
 
-    def start(self, cancel: Cancel) -> None:
-        try:
-            self._make_cluster(cancel)
-            for attempt in range(1, _ATTEMPTS + 1):
-                self._start(cancel)
-                if self._serves(cancel):
-                    break
-                why = last_lines(self._log)
-                self._end()
-                if attempt == _ATTEMPTS or "in use" not in why:
-                    raise InfraError(f"PostgreSQL did not start:\n{why}", _HINT)
-            self.version = self._ask(("SHOW server_version",)).split()[0]
-        except BaseException:
-            self.stop()
-            raise
-
-    def _make_cluster(self, cancel: Cancel) -> None:
+    def _make_data(self, cancel: Cancel) -> None:
         remove_folder(self._data)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._data.mkdir(mode=0o700)
@@ -168,60 +146,36 @@ class PostgresService(OfDatabases):
                 break
         secret.unlink()
         if done.code != 0:
-            raise InfraError(f"PostgreSQL's initdb ended with status {done.code}: {done.error_text()[-400:]}", _HINT)
+            raise self._broken(f"PostgreSQL's initdb ended with status {done.code}: {done.error_text()[-400:]}")
 
-    def _start(self, cancel: Cancel) -> None:
-        cancel.check()
-        (self._port,) = free_ports(1)
+    def _begin(self) -> proc.Process:
         settings = {
             **SETTINGS, "listen_addresses": LOOPBACK, "port": str(self._port), "unix_socket_directories": ""
         }  # fmt: skip
         given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("wb") as log:
-            self._process = proc.start(
+            return proc.start(
                 [*as_other_user(), self._installation.program("postgres"), "-D", str(self._data), *given],
                 cwd=self._folder, env=self._environment(), stdout=log, stderr=log,
             )  # fmt: skip
 
-    def _serves(self, cancel: Cancel) -> bool:
-        return cancel.wait(lambda: not self.alive() or self._answers(), START_DEADLINE, poll=0.05) and self.alive()
-
     def _answers(self) -> bool:
         return self._psql(("SELECT 1",)).code == 0
 
-    def alive(self) -> bool:
-        return self._process is not None and self._process.alive()
-
-    def stop(self) -> None:
-        self._end()
-        remove_folder(self._folder)
+    def _told_version(self) -> str:
+        return self._ask(("SHOW server_version",)).split()[0]
 
     def _end(self) -> None:
         """In order, if at once: killed, it would leave a segment of shared memory behind."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.alive():
+        if self._process is not None and self._process.alive():
             words = [self._installation.program("pg_ctl"), "stop", "-D", str(self._data), "-m", "immediate", "-t", "5"]
             proc.run([*as_other_user(), *words], deadline=10, cwd="/", env=self._environment(), check=False)
-        process.stop()
-
-    # --- a trial's own
-
-    def fresh(self, name: str, cancel: Cancel) -> Bindings:
-        cancel.check()
-        self.empty(name)
-        return Bindings(POSTGRES, LOOPBACK, self._port, database_name(name), USER, self._password)
+        super()._end()
 
     # --- talking to it
 
     def _ask(self, statements: Sequence[str]) -> str:
-        done = self._psql(statements)
-        if not self.alive():
-            raise gone(POSTGRES, last_lines(self._log))
-        if done.code != 0:
-            raise InfraError(f"PostgreSQL refused what we need: {done.error_text().strip()[-400:]}")
-        return done.text()
+        return self._checked(self._psql(statements)).text()
 
     def _psql(self, statements: Sequence[str]) -> proc.Finished:
         words = psql_words(self._installation.program("psql"), statements)
@@ -230,9 +184,6 @@ class PostgresService(OfDatabases):
 
     def _environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
         return proc.clean_environment({"HOME": str(self._folder), "LC_ALL": "C.UTF-8", **(extra or {})})
-
-
-_HINT = "Leave out `--service postgres`, or mend the installed server."
 
 
 def psql_words(program: str, statements: Sequence[str], *way: str) -> list[str]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import amqp
+import as_nobody
 import pytest
 from broker_support import KINDS, Namespace, eventually
 
@@ -235,38 +234,18 @@ def test_a_port_that_somebody_takes_is_changed(tmp_path: Path, ours: Ours) -> No
     node.stop()
 
 
-AS_NOBODY = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-
-
 @pytest.mark.rabbitmq
 @pytest.mark.skipif(os.geteuid() != 0, reason="every other test here runs as an ordinary user already")
 def test_an_ordinary_user_may() -> None:
-    """In a folder and with an interpreter that others can read, which pytest's and root's own may not be."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copytree(ROOT / "bisect_celery", folder / "bisect_celery", ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "data").mkdir()
-        os.chown(folder / "data", 65534, 65534)
-        script = AS_NOBODY + (
+    with as_nobody.readable_folder() as folder:
+        script = (
             "from pathlib import Path\n"
             "from bisect_celery.lab.cancel import Token\n"
             "from bisect_celery.stack.rabbitmq import RabbitNode\n"
-            f"node = RabbitNode(Path({name!r}, 'data'))\n"
+            "node = RabbitNode(Path('data'))\n"
             "node.start(Token()); print(node.version); node.stop()\n"
         )
-        argv = [readable_python(), "-c", script]
-        ended = subprocess.run(argv, cwd=folder, timeout=120, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("3.")
-
-
-def readable_python() -> str:
-    script = AS_NOBODY + "import sys, tempfile; sys.exit(sys.version_info < (3, 11))"
-    for python in (sys.executable, "/usr/bin/python3"):
-        if Path(python).exists() and subprocess.run([python, "-c", script], capture_output=True).returncode == 0:
-            return python
-    pytest.skip("no Python of 3.11 or later that an ordinary user can read")
+        assert as_nobody.printed(folder, script).startswith("3.")
 
 
 @pytest.mark.rabbitmq

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar, cast
 
+import as_nobody
 import pytest
 
 from bisect_celery import proc
@@ -225,43 +224,23 @@ def test_a_stopped_server_leaves_no_process_and_no_file(kind: str, tmp_path: Pat
     assert asked(bindings, "SELECT 1") != "1"
 
 
-AS_NOBODY = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-
-
 @pytest.mark.postgres
 @pytest.mark.mariadb
 @pytest.mark.skipif(os.geteuid() != 0, reason="every other test here runs as an ordinary user already")
 def test_an_ordinary_user_may() -> None:
-    """In a folder and with an interpreter that others can read, which pytest's and root's own may not be."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copytree(ROOT / "bisect_celery", folder / "bisect_celery", ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "data").mkdir()
-        os.chown(folder / "data", 65534, 65534)
-        script = AS_NOBODY + (
+    with as_nobody.readable_folder() as folder:
+        script = (
             "from pathlib import Path\n"
             "from bisect_celery.lab.cancel import Token\n"
             "from bisect_celery.stack.mariadb import MariaDBService, find_mariadb\n"
             "from bisect_celery.stack.postgres import PostgresService, find_postgres\n"
             "for kind, found in ((PostgresService, find_postgres()), (MariaDBService, find_mariadb())):\n"
-            f"    service = kind(Path({name!r}, 'data', kind.kind), found)\n"
+            "    service = kind(Path('data', kind.kind), found)\n"
             "    service.start(Token()); service.fresh('a', Token()); service.drop('a'); service.stop()\n"
             "    print(service.version)\n"
         )
-        argv = [readable_python(), "-c", script]
-        ended = subprocess.run(argv, cwd=folder, timeout=120, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
-        assert len(ended.stdout.split()) == 2
+        assert len(as_nobody.printed(folder, script).split()) == 2
         assert list((folder / "data").iterdir()) == []
-
-
-def readable_python() -> str:
-    script = AS_NOBODY + "import sys, tempfile; sys.exit(sys.version_info < (3, 11))"
-    for python in (sys.executable, "/usr/bin/python3"):
-        if Path(python).exists() and subprocess.run([python, "-c", script], capture_output=True).returncode == 0:
-            return python
-    pytest.skip("no Python of 3.11 or later that an ordinary user can read")
 
 
 @pytest.mark.redis
