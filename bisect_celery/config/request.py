@@ -130,12 +130,11 @@ _OF_DATABASE = re.compile(r"\{database_(?:host|port|name|user|password)\}")
 def _services(request: Request) -> tuple[str, ...]:
     """What was asked for, and a Redis where a variable names one. Raises UserError where one names a server's parts
     and no server was asked for."""
-    named = [(name, value) for name, value in request.environment]
     found = request.services
-    if any(_OF_REDIS.search(value) for _, value in named) and "redis" not in found:
+    if any(_OF_REDIS.search(value) for _, value in request.environment) and "redis" not in found:
         found = (*found, "redis")
     if not set(found) - {"redis"}:
-        for name, value in named:
+        for name, value in request.environment:
             if part := _OF_DATABASE.search(value):
                 raise UserError(
                     f"`{name}` takes {part[0]}, and a trial's own database is a file without `--service`.",

@@ -94,9 +94,9 @@ def _setup_cfg(folder: Folder, place: str) -> dict[str, object]:
 
 def _setup_py(folder: Folder, place: str) -> dict[str, object]:
     """The plain arguments of `setup`, and those that are a constant of the file's (`name=NAME`)."""
-    text = folder.text(join(place, "setup.py")) or ""
-    arguments = setup_arguments(text) or {}
-    constants = _constants(text) if arguments else {}
+    tree = _parsed(folder.text(join(place, "setup.py")) or "")
+    arguments = (_setup_call(tree) if tree else None) or {}
+    constants = _constants(tree) if tree else {}
     found = {
         key: constants.get(value.id) if isinstance(value, ast.Name) else getattr(value, "value", None)
         for key, value in arguments.items()
@@ -105,8 +105,8 @@ def _setup_py(folder: Folder, place: str) -> dict[str, object]:
     return {**found, "entry-points": _setup_points(arguments.get("entry_points"))}
 
 
-def _constants(text: str) -> dict[str, object]:
-    assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+def _constants(tree: ast.Module) -> dict[str, object]:
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
     return {
         target.id: node.value.value
         for node in assigned
@@ -133,10 +133,18 @@ def _setup_points(node: ast.expr | None) -> dict[str, dict[str, str]]:
 
 def setup_arguments(text: str) -> dict[str, ast.expr] | None:
     """The keyword arguments of the one call of `setup`; None when it cannot be told (two calls, `**more`, Python 2)."""
+    tree = _parsed(text)
+    return _setup_call(tree) if tree else None
+
+
+def _parsed(text: str) -> ast.Module | None:
     try:
-        tree = ast.parse(text)
+        return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return None
+
+
+def _setup_call(tree: ast.Module) -> dict[str, ast.expr] | None:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_setup(node.func)]
     if len(calls) != 1 or calls[0].args or any(keyword.arg is None for keyword in calls[0].keywords):
         return None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bisect_celery import config
 from bisect_celery.config.listing import FolderListing
-from bisect_celery.errors import UserError
 from bisect_celery.home import Home
+from bisect_celery.lab.workload import need_folder
 from bisect_celery.model import Request
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import UserRepository, open_repository
@@ -52,7 +52,7 @@ def request(typed: Typed, home: Home) -> Request:
     repository, tree = _tree(typed, home.make(), user)
     workload = loaded.settings.get("workload")
     if isinstance(workload, Path):
-        detected = config.detect(FolderListing(_folder(workload)), app=loaded.text("app"))
+        detected = config.detect(FolderListing(need_folder(workload)), app=loaded.text("app"))
     else:
         listing = TreeListing(repository, tree)
         detected = config.detect(listing, typed_in=user.subfolder, app=loaded.text("app"))
@@ -64,12 +64,6 @@ def request(typed: Typed, home: Home) -> Request:
         paths=user.pathspecs(typed.paths),
         repository=user.root,
     )
-
-
-def _folder(workload: Path) -> Path:
-    if not workload.is_dir():
-        raise UserError(f"`--workload {workload}` is no folder.", "Name the folder of the app that uses the library.")
-    return workload
 
 
 def _tree(typed: Typed, home: Home, user: UserRepository) -> tuple[PrivateRepository, str]:

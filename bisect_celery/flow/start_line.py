@@ -111,9 +111,11 @@ def _changed_by(lines: StartLines, room: Room, good: Revision, bad: Revision) ->
 
 def with_caveat(lines: StartLines | None, room: Room, found: Culprit) -> Culprit:
     """The culprit, with a word where it changes the file that the start line came from."""
+    if lines is None:
+        return found
     parents = room.repository.parents(found.revision)
     changed = {path for parent in parents for path in room.repository.changed_paths(parent.tree, found.revision.tree)}
-    if lines is None or lines.file not in changed:
+    if lines.file not in changed:
         return found
     told = (
         f"It changes {lines.file}, where the start line stands: every trial was started as BAD's says, so what that "

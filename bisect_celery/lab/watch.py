@@ -80,9 +80,8 @@ class Watch:
         self._counts = Counts(place, clock, cancel, ledger, signs)
         self._memory = Memory(worker, clock, signs, "memory" in plan.probe.judges)
         self._work = Work(worker, clock, ledger, signs)
-        for take in (self._counts.take_events, loop.take_lines, self._counts.take_counts):
-            loop.add(take)
-        for take in (self._memory.take, self._work.take):
+        counts = self._counts
+        for take in (counts.take_events, loop.take_lines, counts.take_counts, self._memory.take, self._work.take):
             loop.add(take)
         self._answers = Answers(worker, sender, ledger, signs, loop)
         self._booting = Boot(plan, deadlines, signs, loop, worker, sender, self._counts, self._answers)

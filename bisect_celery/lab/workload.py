@@ -29,8 +29,7 @@ class Workload:
 
     def __init__(self, source: Path, kept: Path) -> None:
         """Copies `source` to `kept` (made new), so that nobody's edit comes between two trials. Raises UserError."""
-        if not source.is_dir():
-            raise UserError(f"`--workload {source}` is no folder.", "Name the folder of the app that uses the library.")
+        need_folder(source)
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(source, kept, symlinks=True, ignore=_ignored)
         self._kept = kept
@@ -57,6 +56,13 @@ class Workload:
         kept = [line for line in lines if library is None or name_of(line) != library]
         here = posixpath.relpath(LIBRARY, found.folder or ".") if found is not None else LIBRARY
         path.write_text("\n".join([*kept, f"-e ./{here}", ""]), "utf-8")
+
+
+def need_folder(workload: Path) -> Path:
+    """The app's folder, which must be there. Raises UserError."""
+    if not workload.is_dir():
+        raise UserError(f"`--workload {workload}` is no folder.", "Name the folder of the app that uses the library.")
+    return workload
 
 
 def content(folder: Path) -> str:
