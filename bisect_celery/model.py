@@ -97,6 +97,49 @@ class Overlay:
     target: str
 
 
+@dataclass(frozen=True)
+class Build:
+    """How an image is built. Paths are in the repository, POSIX style; the context "" is its root."""
+
+    context: str = ""
+    dockerfile: str = "Dockerfile"
+    target: str | None = None
+    args: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkerImage:
+    """What the project runs its worker in: an image by its name, or one that is built. One of both is set."""
+
+    image: str | None = None
+    build: Build | None = None
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A service of the project's compose file that stands beside the trials, with nothing of the project's own data.
+
+    `name` and `names` are the hosts by which programs know it. `kind` is "redis", "postgres" or "mariadb" where it is
+    reset in place, "rabbitmq" where our broker plays it, "" for all others, which begin anew in each trial. `command`
+    and `entrypoint` are empty where the image's own serve. `health` are the words of its healthcheck, as Compose writes
+    them (`CMD-SHELL`, `CMD`). `after` are the companions that come first. `files` are (path in the container, content)
+    of configuration that the project keeps in its repository; `ports` what it listens on, where the file says so.
+    """
+
+    name: str
+    image: str
+    kind: str = ""
+    names: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    health: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    ports: tuple[int, ...] = ()
+    user: str = ""
+
+
 # How a worker is started: today's program, django-celery's through `manage.py`, and the one of before Celery 3.
 STARTS = ("celery worker", "manage.py celery worker", "manage.py celeryd", "celeryd")
 
@@ -118,6 +161,7 @@ class Request:
     `services` stand beside the broker ("redis", "postgres", "mariadb"), fresh in each trial. `migrate` is a command
     that fills a database and does only what is missing when it is run again: what it made is copied to other trials.
     `workload` is the folder of the app when what is searched is a library that it uses; then `subfolder` is in there.
+    `worker_image` is what the project itself runs its worker in, and `companions` what its compose file has beside it.
     """
 
     repository: Path
@@ -151,6 +195,8 @@ class Request:
     services: tuple[str, ...] = ()
     migrate: str | None = None
     workload: Path | None = None
+    worker_image: WorkerImage | None = None
+    companions: tuple[Companion, ...] = ()
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------
