@@ -30,6 +30,7 @@ from bisect_celery.environment.resolve import (
     resolve,
 )
 from bisect_celery.environment.tree import Folder
+from bisect_celery.environment.user_files import with_pip_conf
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Environment, Failure, Runner, RunResult, Stage
 
@@ -52,8 +53,9 @@ def build(
 
     `as_of` is an ISO date-time: without a lock everything is resolved as if it were then. `python` is a version
     the user chose, None to ask the project's files. `caller` is the environment whose package index settings
-    are used (default: this process's). Raises EnvironmentFailed when the project's requirements cannot be
-    had, UserError when there is no such Python, InfraError when the index or the machine fails.
+    are used (default: this process's), and the user's pip.conf where it says nothing. Raises EnvironmentFailed when
+    the project's requirements cannot be had, UserError when there is no such Python, InfraError when the index or the
+    machine fails.
     """
     say = on_progress or (lambda text: None)
     folder = Folder(layout)
@@ -61,11 +63,12 @@ def build(
     if found is None:
         raise EnvironmentFailed(_nothing(subfolder))
     path, version = runner.interpreter(python) if python else choose_python(folder, subfolder, runner)[:2]
-    environment = installation_environment(os.environ if caller is None else caller)
+    caller = with_pip_conf(os.environ if caller is None else caller)
+    environment = installation_environment(caller)
     environment.setdefault("UV_CACHE_DIR", f"{runner.root}/cache")
     bench = Bench(runner, path, version, as_of, environment, cancel)
     if virtualenv.is_needed(version):
-        bench = _old_bench(bench, os.environ if caller is None else caller)
+        bench = _old_bench(bench, caller)
     try:
         planned = plan(folder, found)
     except locks.UnreadableLock as error:

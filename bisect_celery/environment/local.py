@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bisect_celery import proc
 from bisect_celery.environment import virtualenv
+from bisect_celery.environment.user_files import NETRC, UV, files
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import Cancel, RunResult
 
@@ -66,14 +67,19 @@ class LocalRunner:
         built = {**proc.clean_environment(env), "HOME": str(scratch / "home"), "TMPDIR": str(temporary)}
         built["UV_CACHE_DIR"] = cache or f"{self.root}/cache"
         built["UV_PYTHON_INSTALL_DIR"] = f"{self.root}/pythons"
-        home = Path(self._caller.get("HOME", "/nonexistent"))
-        settings = Path(self._caller.get("XDG_CONFIG_HOME") or home / ".config")
-        for name, path in (("NETRC", home / ".netrc"), ("GIT_CONFIG_GLOBAL", home / ".gitconfig")):
-            if name not in built and path.is_file():
-                built[name] = str(path)
-        if (settings / "uv" / "uv.toml").is_file():
-            built["XDG_CONFIG_HOME"] = str(settings)
+        found = {name: str(path) for name, path in files(self._caller).items()}
+        for name, path in (("NETRC", found.get(NETRC)), ("GIT_CONFIG_GLOBAL", self._gitconfig())):
+            if name not in built and path is not None:
+                built[name] = path
+        if "UV_CONFIG_FILE" in self._caller:
+            built["UV_CONFIG_FILE"] = self._caller["UV_CONFIG_FILE"]
+        elif UV in found:
+            built["XDG_CONFIG_HOME"] = str(Path(found[UV]).parents[1])
         return built
+
+    def _gitconfig(self) -> str | None:
+        path = Path(self._caller.get("HOME", "/nonexistent"), ".gitconfig")
+        return str(path) if path.is_file() else None
 
     def uv(self) -> tuple[str, ...]:
         return (_uv(),)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bisect_celery import proc
 from bisect_celery.environment.local import LocalRunner
+from bisect_celery.environment.user_files import with_pip_conf
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.flow.stacks import ca_bundle
 from bisect_celery.home import Home
@@ -168,7 +169,7 @@ def _pyspy(_: Home) -> Check:
 
 
 def _certificates(_: Home) -> Check:
-    bundle = ca_bundle()
+    bundle = ca_bundle(with_pip_conf(os.environ))
     return Check("CA bundle", f"{bundle}, for builds" if bundle else "none named; SSL_CERT_FILE names a company's own")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from bisect_celery.environment.local import LocalRunner
+from bisect_celery.environment.user_files import files, with_pip_conf
 from bisect_celery.errors import UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
@@ -30,13 +32,15 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     if request.stack == "container" and not answers:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
     if answers and request.broker != "embedded":
+        environ = with_pip_conf(os.environ)
         why = "asked for" if request.stack else "a container engine answers"
         return container.ContainerStack(
             owner=owner,
             state=scratch / "container",
-            environ=os.environ,
+            environ=environ,
             why=why,
-            ca_bundle=ca_bundle(),
+            ca_bundle=ca_bundle(environ),
+            user_files=files(environ),
             services=request.services,
             more=request.upgrade_from is None,
         )
@@ -89,10 +93,10 @@ def _node(request: Request, scratch: Path) -> tuple[BrokerNode, str]:
     return EmbeddedNode(scratch / "broker"), "RabbitMQ is not installed"
 
 
-def ca_bundle() -> Path | None:
+def ca_bundle(environ: Mapping[str, str]) -> Path | None:
     """A company's own certificates, by the names under which tools look for them; for builds only."""
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        path = Path(os.environ.get(name) or "")
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"):
+        path = Path(environ.get(name) or "")
         if path.is_file():
             return path
     return None

@@ -133,11 +133,13 @@ class ContainerStack:
         environ: Mapping[str, str],
         why: str,
         ca_bundle: Path | None = None,
+        user_files: Mapping[str, Path] | None = None,
         services: Sequence[str] = (),
         more: bool = True,
     ) -> None:
         """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
-        the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only.
+        the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only, as are
+        `user_files`, by where they stand in a build's home.
         `why` says in words why this stack was taken; `services` stand beside the broker, and `more` may come in later.
         Raises InfraError when no engine answers, UserError for a
         compose file that is not understood.
@@ -147,6 +149,7 @@ class ContainerStack:
         self._environ = dict(environ)
         self._why = why
         self._ca_bundle = ca_bundle
+        self._user_files = dict(user_files or {})
         self._prefix = f"bisect-celery-{owner.session}-{secrets.token_hex(3)}"
         self._composition = compose.load(environ)
         self._names = {name: f"{self._prefix}-{name}" for name in self._composition.networks}
@@ -251,6 +254,7 @@ class ContainerStack:
                 cpus=self._cpus,
                 caller=self._environ,
                 authorities=_read(self._ca_bundle),
+                user_files={name: text for name, path in self._user_files.items() if (text := _read(path)) is not None},
             )
         )
 
@@ -565,4 +569,4 @@ def _read(path: Path | None) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InfraError(f"The certificates in {path} cannot be read: {error.strerror}.") from error
+        raise InfraError(f"{path}, which builds need, cannot be read: {error.strerror}.") from error

@@ -12,7 +12,7 @@ import json
 import re
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -46,11 +46,15 @@ _INDEX = re.compile(
     re.I,
 )
 _AUTHORITY_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
+_UV_TOML = ".config/uv/uv.toml"
 _OF_THIS_MACHINE = re.compile(r"(?:^|\s)(?:/|\./|~|file:)")
 
 
-def builder_environment(given: Mapping[str, str], authorities: bool) -> dict[str, str]:
-    """What a build sees: of `given` what is no path of this machine, and where things are in the builder."""
+def builder_environment(given: Mapping[str, str], authorities: bool, user_files: Container[str] = ()) -> dict[str, str]:
+    """What a build sees: of `given` what is no path of this machine, and where things are in the builder.
+
+    `user_files` are those that are put into its home.
+    """
     fixed = {
         "HOME": f"{BUILD}/home",
         "TMPDIR": f"{BUILD}/tmp",
@@ -59,7 +63,7 @@ def builder_environment(given: Mapping[str, str], authorities: bool) -> dict[str
         "UV_CACHE_DIR": f"{ROOT}/cache",
         "PIP_CACHE_DIR": f"{ROOT}/cache/pip",
         "UV_PYTHON_INSTALL_DIR": f"{ROOT}/pythons",
-        "UV_NO_CONFIG": "1",
+        **({"UV_CONFIG_FILE": f"{BUILD}/home/{_UV_TOML}"} if _UV_TOML in user_files else {"UV_NO_CONFIG": "1"}),
     }
     if authorities:
         fixed.update(dict.fromkeys(_AUTHORITY_NAMES, AUTHORITIES))
@@ -83,6 +87,7 @@ class Bench:
     cpus: float
     caller: Mapping[str, str] = field(default_factory=dict)
     authorities: bytes | None = None
+    user_files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class ContainerRunner:
         cancel: Cancel | None,
     ) -> _Ended:
         bench = self._bench
-        environment = builder_environment(env, bench.authorities is not None)
+        environment = builder_environment(env, bench.authorities is not None, bench.user_files)
         with bench.engine.fresh() as engine:
             container = self._create(engine, argv, environment)
             try:
@@ -182,6 +187,9 @@ class ContainerRunner:
         files[ROOT.lstrip("/")] = None
         if self._bench.authorities is not None:
             files[AUTHORITIES.lstrip("/")] = self._bench.authorities
+        for path, content in self._bench.user_files.items():
+            files |= {f"build/home/{folder}": None for folder in reversed(Path(path).parents[:-1])}
+            files[f"build/home/{path}"] = content
         trees = {"build/tree": source} if source is not None else {}
         with tree_archive(trees, files, self._bench.spool) as archive:
             engine.put(container, "/", archive)

@@ -39,12 +39,19 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = (), code: str = "
 
 @dataclass
 class Index:
-    """Packages by name: (file name, content, upload time or None). `status` other than 200 answers all requests."""
+    """Packages by name: (file name, content, upload time or None). `status` other than 200 answers all requests.
+
+    With a `login` ("user:password") it answers nobody else.
+    """
 
     packages: dict[str, list[tuple[str, bytes, str | None]]] = field(default_factory=dict)
     status: int = 200
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    login: str = ""
+
+    def lets_in(self, authorization: str | None) -> bool:
+        return not self.login or authorization == "Basic " + base64.b64encode(self.login.encode()).decode()
 
     def add(
         self, name: str, version: str, *requires: str, date: str | None = "2024-01-01T00:00:00Z", code: str = ""
@@ -82,7 +89,7 @@ class Index:
 
 
 @contextlib.contextmanager
-def serve(index: Index) -> Iterator[None]:
+def serve(index: Index, address: str = "127.0.0.1") -> Iterator[None]:
     """Answer for `index` on a free port until left."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -90,8 +97,11 @@ def serve(index: Index) -> Iterator[None]:
             self.do_GET()
 
         def do_GET(self) -> None:
-            status, kind, body = index.answer(self.path)
+            allowed = index.lets_in(self.headers.get("Authorization"))
+            status, kind, body = index.answer(self.path) if allowed else (401, "text/plain", b"who are you?")
             self.send_response(status)
+            if not allowed:
+                self.send_header("WWW-Authenticate", 'Basic realm="packages"')
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -101,8 +111,8 @@ def serve(index: Index) -> Iterator[None]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    index.url = f"http://127.0.0.1:{server.server_port}/simple"
+    server = http.server.ThreadingHTTPServer((address, 0), Handler)
+    index.url = f"http://{address}:{server.server_port}/simple"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
