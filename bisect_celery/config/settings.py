@@ -85,7 +85,7 @@ SETTINGS = (
     Setting("workload", values.path,
             "The folder of an app that uses the library searched here; it is the same at every revision.", "workload"),
     Setting("service", values.services,
-            "redis, postgres or mariadb, fresh in each trial; {redis_url}, {database_url}, {database_host} … name it.",
+            "redis, postgres, mariadb, mysql: fresh in each trial; {redis_url}, {database_url}, {database_host} …",
             "services", many=True),
     Setting("migrate", values.string,
             "A command that migrates the database, e.g. 'python manage.py migrate'; what it made is copied on.",

@@ -194,7 +194,7 @@ SERVICES = {
     "postgres": "postgres",
     "postgresql": "postgres",
     "mariadb": "mariadb",
-    "mysql": "mariadb",
+    "mysql": "mysql",
 }
 
 

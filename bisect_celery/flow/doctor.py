@@ -17,6 +17,7 @@ from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
 from bisect_celery.stack import container, pyspy
 from bisect_celery.stack.mariadb import find_mariadb
+from bisect_celery.stack.mysql import find_mysql
 from bisect_celery.stack.postgres import find_postgres
 from bisect_celery.stack.rabbitmq import find_rabbitmq
 from bisect_celery.stack.redis import find_redis
@@ -136,10 +137,13 @@ def _redis(_: Home) -> Check:
 
 
 def _databases(_: Home) -> Check:
-    postgres, mariadb = find_postgres(), find_mariadb()
+    postgres, mariadb, mysql = find_postgres(), find_mariadb(), find_mysql()
     found = [f"PostgreSQL {'.'.join(map(str, postgres.version))} in {postgres.bin}"] if postgres else []
-    found += [f"MariaDB in {mariadb.server}"] if mariadb else []
-    help_ = "Install `postgresql` or `mariadb-server` (they need not run), or use containers. SQLite needs nothing."
+    found += [f"{name} in {one.server}" for name, one in (("MariaDB", mariadb), ("MySQL", mysql)) if one]
+    help_ = (
+        "Install `postgresql`, `mariadb-server` or `mysql-server` (they need not run), or use containers. "
+        "SQLite needs nothing."
+    )
     return Check("databases", ", ".join(found) or None, help_)
 
 

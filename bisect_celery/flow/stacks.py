@@ -14,12 +14,13 @@ from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
 from bisect_celery.stack import container
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.mysql import MySQLService, find_mysql
 from bisect_celery.stack.node import BrokerNode, EmbeddedNode
 from bisect_celery.stack.postgres import PostgresService, find_postgres
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode, find_rabbitmq
 from bisect_celery.stack.redis import RedisService, find_redis
-from bisect_celery.stack.services import MARIADB, NAMES, POSTGRES, REDIS, Service
+from bisect_celery.stack.services import MARIADB, MYSQL, NAMES, POSTGRES, REDIS, Service
 
 HERE = "no container engine with images answers"
 
@@ -57,7 +58,7 @@ def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:
 
 
 # What brings a service's programs, in Debian's names.
-PACKAGES = {REDIS: "redis-server", POSTGRES: "postgresql", MARIADB: "mariadb-server"}
+PACKAGES = {REDIS: "redis-server", POSTGRES: "postgresql", MARIADB: "mariadb-server", MYSQL: "mysql-server"}
 
 
 def _asked(kind: str, scratch: Path) -> Service:
@@ -77,7 +78,10 @@ def installed(kind: str, scratch: Path) -> Service | None:
         return RedisService(folder, redis)
     if kind == POSTGRES and (postgres := find_postgres()) is not None:
         return PostgresService(folder, postgres)
-    if kind == MARIADB and (mariadb := find_mariadb()) is not None:
+    if kind == MYSQL and (mysql := find_mysql()) is not None:
+        return MySQLService(folder, mysql)
+    # As distributions have it, MariaDB stands in for MySQL where that is not there; the report says which it was.
+    if kind in (MARIADB, MYSQL) and (mariadb := find_mariadb()) is not None:
         return MariaDBService(folder, mariadb)
     return None
 

@@ -7,7 +7,7 @@ import re
 FLAGS = {
     "variable": "`--env {name}=VALUE`, `--env-file FILE` or `--pass {name}`",
     "module": "`--overlay FILE` if it is a file that is not committed, or its package in the requirements",
-    "host": "`--env` for the variable that names this host; `--service` has redis, postgres and mariadb",
+    "host": "`--env` for the variable that names this host; `--service` has redis, postgres, mariadb and mysql",
     "package": "a base image or machine that has this system library",
     "file": "`--overlay FILE:{name}`",
     "python": "`--python VERSION`",
@@ -17,7 +17,8 @@ FLAGS = {
 # A service by how projects name its variables and hosts, and the ports that it usually has.
 _SERVICES = (
     ("redis", re.compile(r"redis|^cache(?:_url)?$|:6379$", re.I)),
-    ("mariadb", re.compile(r"mysql|maria|:3306$", re.I)),
+    ("mariadb", re.compile(r"maria", re.I)),
+    ("mysql", re.compile(r"mysql|:3306$", re.I)),
     ("postgres", re.compile(r"postgres|pgsql|^pg|_pg_|^db$|(?:^|_)db_|database|:5432$", re.I)),
 )
 # The part of a binding by how a variable's name ends.
@@ -30,7 +31,7 @@ _PARTS = (
     ("name", re.compile(r"(?:NAME|DATABASE|_DB)$", re.I)),
 )
 # These are set without being named, once there is such a service.
-_SET = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "mariadb": "DATABASE_URL"}
+_SET = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "mariadb": "DATABASE_URL", "mysql": "DATABASE_URL"}
 
 
 def flag(kind: str, name: str) -> str:

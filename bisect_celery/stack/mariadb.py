@@ -85,7 +85,7 @@ def initial(password: str) -> str:
 
 @dataclass(frozen=True)
 class Installation:
-    """MariaDB's programs: the server, what makes its first tables, the client, and what dumps."""
+    """A server's programs: itself, what makes its first tables, the client, and what dumps."""
 
     server: str
     install: str
@@ -102,9 +102,12 @@ def find_mariadb() -> Installation | None:
 
 
 class MariaDBService(DatabaseServer):
-    """MariaDB of this machine, for a session."""
+    """MariaDB of this machine, for a session. MySQL is asked in the same words (`stack.mysql`)."""
 
     kind = MARIADB
+    _settings: tuple[str, ...] = SETTINGS
+    _dumping: tuple[str, ...] = DUMP
+    _way: tuple[str, ...] = ("--skip-ssl",)
 
     def __init__(self, folder: Path, installation: Installation) -> None:
         super().__init__(folder)
@@ -114,22 +117,29 @@ class MariaDBService(DatabaseServer):
     def _make_data(self, cancel: Cancel) -> None:
         remove_folder(self._folder)
         self._folder.mkdir(parents=True, mode=0o700)
-        words = [
-            self._installation.install, "--no-defaults", f"--datadir={self._data}", "--skip-test-db",
-            "--auth-root-authentication-method=normal", "--innodb-log-file-size=16M", *_as_root(),
-        ]  # fmt: skip
+        words = [*self._initialising(), *_as_root()]
         done = proc.run(words, deadline=INIT_DEADLINE, cwd=self._folder, env=self._environment(), check=False,
                         cancel=cancel)  # fmt: skip
         if done.code != 0:
             said = (done.text() + done.error_text()).strip()[-400:]
-            raise self._broken(f"mariadb-install-db ended with status {done.code}: {said}")
-        write_private(self._folder / "initial.sql", initial(self._password))
+            raise self._broken(f"{Path(words[0]).name} ended with status {done.code}: {said}")
+        write_private(self._folder / "initial.sql", self._initial())
+
+    def _initialising(self) -> list[str]:
+        """The command that makes a server's first tables."""
+        return [
+            self._installation.install, "--no-defaults", f"--datadir={self._data}", "--skip-test-db",
+            "--auth-root-authentication-method=normal", "--innodb-log-file-size=16M",
+        ]  # fmt: skip
+
+    def _initial(self) -> str:
+        return initial(self._password)
 
     def _begin(self) -> proc.Process:
         words = [
             self._installation.server, "--no-defaults", f"--datadir={self._data}", f"--bind-address={LOOPBACK}",
             f"--port={self._port}", "--socket=socket",  # in its data folder: a path of ours may be too long for one
-            f"--init-file={self._folder / 'initial.sql'}", *SETTINGS, *_as_root(),
+            f"--init-file={self._folder / 'initial.sql'}", *self._settings, *_as_root(),
         ]  # fmt: skip
         with self._log.open("wb") as log:
             return proc.start(words, cwd=self._folder, env=self._environment(), stdout=log, stderr=log)
@@ -146,7 +156,7 @@ class MariaDBService(DatabaseServer):
         return self._done((self._installation.client, "-BN", "-e", statements)).text()
 
     def _dump(self, name: str) -> bytes:
-        return self._done((self._installation.dump, *DUMP, name)).out
+        return self._done((self._installation.dump, *self._dumping, name)).out
 
     def _fill(self, name: str, sql: bytes) -> None:
         self._done((self._installation.client, "-BN", name), sql)
@@ -156,7 +166,7 @@ class MariaDBService(DatabaseServer):
 
     def _client(self, words: Sequence[str], sql: bytes | None = None) -> proc.Finished:
         program, *rest = words
-        at = ("--no-defaults", f"--host={LOOPBACK}", f"--port={self._port}", f"--user={USER}", "--skip-ssl")
+        at = ("--no-defaults", f"--host={LOOPBACK}", f"--port={self._port}", f"--user={USER}", *self._way)
         env = self._environment({"MYSQL_PWD": self._password})
         return proc.run([program, *at, *rest], deadline=SQL_DEADLINE, cwd="/", env=env, input=sql, check=False)
 

@@ -15,11 +15,11 @@ from urllib.parse import quote
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel
 
-REDIS, POSTGRES, MARIADB = "redis", "postgres", "mariadb"
-DATABASES = (POSTGRES, MARIADB)
+REDIS, POSTGRES, MARIADB, MYSQL = "redis", "postgres", "mariadb", "mysql"
+DATABASES = (POSTGRES, MARIADB, MYSQL)
 KINDS = (REDIS, *DATABASES)
-NAMES = {REDIS: "Redis", POSTGRES: "PostgreSQL", MARIADB: "MariaDB"}
-SCHEMES = {REDIS: "redis", POSTGRES: "postgresql", MARIADB: "mysql"}
+NAMES = {REDIS: "Redis", POSTGRES: "PostgreSQL", MARIADB: "MariaDB", MYSQL: "MySQL"}
+SCHEMES = {REDIS: "redis", POSTGRES: "postgresql", MARIADB: "mysql", MYSQL: "mysql"}
 # The one user of a session's databases; it owns them all, since a copied database belongs to whom the first one did.
 USER = "bisect_celery"
 
@@ -160,6 +160,7 @@ ALIASES = {
     REDIS: ("redis", "cache", "valkey"),
     POSTGRES: ("postgres", "postgresql", "db", "database", "pgsql"),
     MARIADB: ("mariadb", "mysql", "db", "database"),
+    MYSQL: ("mysql", "mariadb", "db", "database"),
 }
 
 

@@ -15,11 +15,11 @@ SUPPLIED = {
     ("variable", "POSTGRES_DB"): "`--service postgres --env POSTGRES_DB={database_name}`",
     ("variable", "DB_PORT"): "`--service postgres --env DB_PORT={database_port}`",
     ("variable", "PGUSER"): "`--service postgres --env PGUSER={database_user}`",
-    ("variable", "MYSQL_HOST"): "`--service mariadb --env MYSQL_HOST={database_host}`",
+    ("variable", "MYSQL_HOST"): "`--service mysql --env MYSQL_HOST={database_host}`",
     ("host", "redis"): "`--service redis`, with `{redis_host}`",
     ("host", "db"): "`--service postgres`, with `{database_host}`",
     ("host", "localhost:5432"): "`--service postgres`",
-    ("host", "mysql"): "`--service mariadb`",
+    ("host", "mysql"): "`--service mysql`",
     ("host", "elasticsearch"): "`--env` for the variable",
     ("module", "redis"): "its package in the requirements",
 }
