@@ -38,7 +38,7 @@ from bisect_celery.stack.container_runner import Bench, ContainerRunner
 from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis, Yard, hosts_of
 from bisect_celery.stack.container_slots import Slots
 from bisect_celery.stack.namespace import InNamespace, Namespace
-from bisect_celery.stack.services import KINDS, REDIS, Service, Taken
+from bisect_celery.stack.services import KINDS, MYSQL, REDIS, Service, Taken
 from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
@@ -50,6 +50,7 @@ STAND_INS = {
     "rabbitmq": "bisect-celery/rabbitmq:local",
     "worker": "bisect-celery/worker:local",
     **dict.fromkeys(KINDS, "bisect-celery/services:local"),
+    MYSQL: "bisect-celery/mysql:local",
 }
 _BROKER = "rabbitmq"
 _CHOSEN = ("RABBITMQ", "WORKER", "BUILDER", *(kind.upper() for kind in KINDS))

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Owner
-from bisect_celery.stack import mariadb, postgres
+from bisect_celery.stack import mariadb, mysql, postgres
 from bisect_celery.stack.compose import Service as Described
 from bisect_celery.stack.container_engine import Engine, labels
 from bisect_celery.stack.container_files import archive_of
 from bisect_celery.stack.services import (
     ALIASES,
     MARIADB,
+    MYSQL,
     NAMES,
     POSTGRES,
     REDIS,
@@ -32,7 +33,7 @@ from bisect_celery.stack.services import (
 )
 
 START_DEADLINE = 120.0
-PORTS = {REDIS: 6379, POSTGRES: 5432, MARIADB: 3306}
+PORTS = {REDIS: 6379, POSTGRES: 5432, MARIADB: 3306, MYSQL: 3306}
 # Where everybody may write in every image; the file of a password is put in beside.
 _DATA, _SECRETS = "/var/tmp/data", "var/tmp/bisect-celery"
 _NUMBERS = itertools.count(1)
@@ -54,8 +55,21 @@ mariadb-install-db --no-defaults --datadir={_DATA} --skip-test-db --auth-root-au
 exec mariadbd --no-defaults --datadir={_DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
     --init-file=/{_SECRETS} {" ".join(mariadb.SETTINGS)}
 """
+_MYSQL = f"""
+set -e
+PATH="$PATH:/usr/sbin"
+mysqld --no-defaults --datadir={_DATA} --initialize-insecure
+exec mysqld --no-defaults --datadir={_DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
+    --init-file=/{_SECRETS} {" ".join(mysql.SETTINGS)}
+"""
+# What asks it from inside, what dumps, and how.
+_CLIENTS = {
+    MARIADB: ("mariadb", ("mariadb-dump", mariadb.DUMP)),
+    MYSQL: ("mysql", ("mysqldump", mysql.DUMP)),
+}
+_INITIAL = {MARIADB: mariadb.initial, MYSQL: mysql.initial}
 _REDIS = f"exec redis-server --port {PORTS[REDIS]} --bind 127.0.0.1 --save '' --appendonly no --dir /tmp"
-_SCRIPTS = {REDIS: _REDIS, POSTGRES: _POSTGRES, MARIADB: _MARIADB}
+_SCRIPTS = {REDIS: _REDIS, POSTGRES: _POSTGRES, MARIADB: _MARIADB, MYSQL: _MYSQL}
 
 
 @dataclass(frozen=True)
@@ -125,11 +139,11 @@ class _Server:
             engine.remove(container)
 
 
-_HINT = "BISECT_CELERY_REDIS_IMAGE, …_POSTGRES_IMAGE and …_MARIADB_IMAGE name other images."
+_HINT = "BISECT_CELERY_REDIS_IMAGE, …_POSTGRES_IMAGE, …_MARIADB_IMAGE and …_MYSQL_IMAGE name other images."
 
 
 class ContainerDatabase(OfDatabases):
-    """A `services.Database`: PostgreSQL or MariaDB in a container of the session."""
+    """A `services.Database`: PostgreSQL, MariaDB or MySQL in a container of the session."""
 
     def __init__(self, yard: Yard, kind: str, described: Described) -> None:
         self.kind, self.version = kind, ""
@@ -146,7 +160,7 @@ class ContainerDatabase(OfDatabases):
 
     def start(self, cancel: Cancel) -> None:
         ready = self._words(("SELECT 1",)) if self.kind == POSTGRES else self._client("-e", "SELECT 1")
-        secret = self._password if self.kind == POSTGRES else mariadb.initial(self._password)
+        secret = self._password if self.kind == POSTGRES else _INITIAL[self.kind](self._password)
         with self._yard.engine.fresh() as engine:
             try:
                 self._server.start(engine, cancel, ready, secret=secret)
@@ -186,14 +200,15 @@ class ContainerDatabase(OfDatabases):
         return self._server.ask(self._client("-e", statements))
 
     def _client(self, *words: str) -> tuple[str, ...]:
-        return ("env", f"MYSQL_PWD={self._password}", "mariadb", *self._way, "-BN", *words)
+        return ("env", f"MYSQL_PWD={self._password}", _CLIENTS[self.kind][0], *self._way, "-BN", *words)
 
     _way = ("--no-defaults", "--socket=/var/tmp/socket", f"--user={USER}")
 
     def _dump(self, name: str) -> bytes:
         """The dump stays in the container; what is handed on is where."""
         path = f"/var/tmp/kept-{next(self._dumps)}.sql"
-        dump = ("mariadb-dump", *self._way, *mariadb.DUMP, name)
+        program, options = _CLIENTS[self.kind][1]
+        dump = (program, *self._way, *options, name)
         self._server.ask(("env", f"MYSQL_PWD={self._password}", "sh", "-c", f'"$@" > {path}', "sh", *dump))
         return path.encode()
 

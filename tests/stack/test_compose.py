@@ -48,7 +48,7 @@ def test_services_beside_the_broker_stand_where_trials_do_and_nowhere_else() -> 
     for kind in KINDS:
         assert services[kind].ports == ()
         assert services[kind].user == "65534:65534"
-    assert [services[kind].image for kind in KINDS] == ["r:7", "p:9", "mariadb:11.4"]
+    assert [services[kind].image for kind in KINDS] == ["r:7", "p:9", "mariadb:11.4", "mysql:8.4"]
 
 
 def test_our_own_file_publishes_the_broker_to_this_machine_only() -> None:
