@@ -162,6 +162,7 @@ class Request:
     that fills a database and does only what is missing when it is run again: what it made is copied to other trials.
     `workload` is the folder of the app when what is searched is a library that it uses; then `subfolder` is in there.
     `worker_image` is what the project itself runs its worker in, and `companions` what its compose file has beside it.
+    `project_broker` is the scheme of the broker's URL in the project's files (None: they name none).
     """
 
     repository: Path
@@ -197,6 +198,7 @@ class Request:
     workload: Path | None = None
     worker_image: WorkerImage | None = None
     companions: tuple[Companion, ...] = ()
+    project_broker: str | None = None
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------
@@ -773,6 +775,21 @@ class Credentials:
 
 
 @dataclass(frozen=True)
+class BrokerTraits:
+    """What a kind of broker tells and does, for whoever watches a trial on it. `port` is where its URLs lead that name
+    none.
+
+    `tells_consumers`: it knows who stands on a queue; else only workers can say what they consume. `keeps_questions`: a
+    question to workers waits until they listen; else who does not listen yet never hears it.
+    """
+
+    kind: str
+    port: int = 5672
+    tells_consumers: bool = True
+    keeps_questions: bool = True
+
+
+@dataclass(frozen=True)
 class Environment:
     """A project's dependencies, built. `python` and `bin` are paths as programs of a trial see them.
 
@@ -871,9 +888,9 @@ class Place(Protocol):
     """A tree laid out in a slot, with a fresh namespace, a fresh folder and its dependencies: room for one trial.
 
     `checkout`, `work_dir` (HOME, TMPDIR, databases) and `guest` (our guest files) are paths as programs see
-    them; `broker_url` is how programs reach the broker, `harness_url` how we do. `idle` is the share of one core up to
-    which a worker that does nothing may seem to work, by `worked`. `bindings` are what programs reach services by, and
-    the trial's database: placeholders (`database_url`, `redis_host` …) with their values.
+    them; `broker_url` is how programs reach the broker, `harness_url` how we do, `broker` what it is like. `idle` is
+    the share of one core up to which a worker that does nothing may seem to work, by `worked`. `bindings` are what
+    programs reach services by, and the trial's database: placeholders (`database_url`, `redis_host` …), filled.
     """
 
     checkout: str
@@ -881,6 +898,7 @@ class Place(Protocol):
     guest: str
     broker_url: str
     harness_url: str
+    broker: BrokerTraits
     vhost: str
     idle: float
     bindings: Mapping[str, str]

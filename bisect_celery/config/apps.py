@@ -38,7 +38,7 @@ class App:
         return f"{self.path}:{self.line}"
 
 
-_ASIDE = re.compile(
+ASIDE = re.compile(
     r"(?:^|/)(?:tests?|testing|t|docs?|examples?|demos?|samples?|benchmarks?|node_modules|site-packages|vendor|venv|\.venv)/"
     r"|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|tests|setup)\.py$"
 )
@@ -48,8 +48,8 @@ _MENTIONS = re.compile(r"\bCelery\b|celery", re.I)
 def find_apps(files: Cached) -> tuple[App, ...]:
     """All apps that stand at the top of a module; those of tests and examples only when there are no others."""
     modules = [path for path in files.paths if path.endswith(".py")]
-    ours = [path for path in modules if not _ASIDE.search(path)]
-    return _in(files, ours) or _in(files, [path for path in modules if _ASIDE.search(path)])
+    ours = [path for path in modules if not ASIDE.search(path)]
+    return _in(files, ours) or _in(files, [path for path in modules if ASIDE.search(path)])
 
 
 def _in(files: Cached, paths: list[str]) -> tuple[App, ...]:

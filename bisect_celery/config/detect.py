@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bisect_celery.config.apps import App, django_settings, find_apps, loads_djcelery
+from bisect_celery.config.brokers import named_broker
 from bisect_celery.config.commands import Command, commands_in, rank
 from bisect_celery.config.dotenv import DotenvError, parse
 from bisect_celery.config.listing import Cached, Listing
@@ -31,6 +32,7 @@ class Detected:
 
     `left_out` are words of the start line that a trial does without, with the reason; `other_workers` are further
     start lines of the same app that were found, with their places: production may run several kinds of worker.
+    `broker` is the scheme of its broker's URL.
     """
 
     app: str
@@ -43,6 +45,8 @@ class Detected:
     left_out: tuple[str, ...] = ()
     other_workers: tuple[tuple[tuple[str, ...], str], ...] = ()
     start: str = STARTS[0]
+    broker: str | None = None
+    broker_source: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,19 +71,21 @@ def detect(listing: Listing, *, typed_in: str = "", app: str | None = None) -> D
     found = _the_users(files, app, typed_in) if app is not None else _the_one(files, commands, apps, typed_in)
     old = found.spec == DJCELERY
     matching = [one for one in commands if (one.manage if old else _starts(files, one, found))]
+    broker, broker_source = named_broker(files) or (None, "")
     settings = django_settings(files, found.subfolder, found.path or None)
     django, django_source = settings if settings is not None else (None, "")
     if not matching:
         start = MANAGED if old else STARTS[0]
         return Detected(
-            found.spec, found.source, found.subfolder, django_settings=django, django_source=django_source, start=start
-        )
+            found.spec, found.source, found.subfolder, django_settings=django, django_source=django_source, start=start,
+            broker=broker, broker_source=broker_source,
+        )  # fmt: skip
     chosen = matching[0]
     words, source = _with_concurrency(chosen)
     others = {one.words: one.source for one in reversed(matching[1:]) if one.words != chosen.words}
     return Detected(
         found.spec, found.source, found.subfolder, words, source, django, django_source, chosen.left_out,
-        tuple(others.items()), chosen.start,
+        tuple(others.items()), chosen.start, broker, broker_source,
     )  # fmt: skip
 
 

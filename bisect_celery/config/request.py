@@ -44,6 +44,8 @@ def to_request(
     sources = {"good": "argument", "bad": "argument", **loaded.sources}
     sources.setdefault("app", detected.app_source)
     start, worker = _worker(loaded, detected, sources)
+    if detected.broker and "broker" not in sources:
+        sources["project's broker"] = detected.broker_source
     if detected.django_settings:
         sources["django-settings"] = detected.django_source
     probe = dataclasses.replace(_stuck(loaded, sources), **_said(loaded, "probe."))
@@ -62,6 +64,7 @@ def to_request(
         secrets=loaded.secrets,
         overlays=loaded.overlays,
         django_settings=detected.django_settings,
+        project_broker=detected.broker,
         sources=tuple(sorted(sources.items())),
     )
     request = dataclasses.replace(bare, **_said(loaded, ""))

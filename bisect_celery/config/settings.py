@@ -108,8 +108,8 @@ SETTINGS = (
     Setting("ceiling", values.number, "The longest a trial may be watched, in seconds (120).", "ceiling"),
     Setting("stack", values.one_of("container", "process"),
             "container or process. Default: the best there is.", "stack", DEMO_TOO),
-    Setting("broker", values.one_of("rabbitmq", "embedded"),
-            "rabbitmq or embedded. Default: the best there is.", "broker", DEMO_TOO),
+    Setting("broker", values.one_of("rabbitmq", "redis", "embedded"),
+            "rabbitmq, redis or embedded. Default: the project's kind, as its files name it.", "broker", DEMO_TOO),
 )  # fmt: skip
 
 PARSERS = {setting.key: setting.parse for setting in SETTINGS if setting.parse is not None}

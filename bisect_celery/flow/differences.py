@@ -13,7 +13,8 @@ from bisect_celery.lab.plan import (
     knows_fast_flags,
 )
 from bisect_celery.model import Difference, StackFacts
-from bisect_celery.stack.services import DATABASES, NAMES
+from bisect_celery.stack.redis_broker import SCHEMES
+from bisect_celery.stack.services import DATABASES, NAMES, REDIS
 
 OF_SERVICES = {REDIS_RESULTS: "a Redis of each trial's own", DATABASE_RESULTS: "each trial's own database"}
 AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
@@ -44,11 +45,24 @@ def _services(facts: StackFacts) -> list[Difference]:
 def _broker(facts: StackFacts, ends: Ends | None) -> list[Difference]:
     ours = f"{facts.broker} {facts.broker_version}" + (" (emulated)" if facts.emulated else "")
     theirs = ends.good.trial.observation.worker.broker_kind if ends else None
+    if facts.broker == REDIS:
+        return [_redis(theirs, ours)]
+    if theirs in SCHEMES:
+        return [Difference("broker", str(theirs), ours, "`--broker redis` takes Redis, where that is installed")]
     if theirs not in AMQP:
         return [Difference("broker", str(theirs), ours, "that kind is not provided yet")]
     if facts.emulated:
         return [Difference("broker", "RabbitMQ", ours, "`--broker rabbitmq` or `--stack container`")]
     return [Difference("broker", "the version in production", ours, "BISECT_CELERY_RABBITMQ_IMAGE")]
+
+
+def _redis(theirs: str | None, ours: str) -> Difference:
+    if theirs in ("rediss", "sentinel"):
+        why = "a plain private server, without TLS and Sentinel"
+        return Difference("broker", theirs, ours, why)
+    if theirs in AMQP - {None}:
+        return Difference("broker", str(theirs), ours, "`--broker redis` was asked for, or the project's files name it")
+    return Difference("broker", "the version in production", ours, "a private server of each trial's own")
 
 
 def _results(plan: Plan, ends: Ends | None) -> list[Difference]:

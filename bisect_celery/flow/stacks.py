@@ -15,11 +15,13 @@ from bisect_celery.model import Owner, Request, Stack
 from bisect_celery.stack import container
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
 from bisect_celery.stack.mysql import MySQLService, find_mysql
-from bisect_celery.stack.node import BrokerNode, EmbeddedNode
+from bisect_celery.stack.namespace import Broker
+from bisect_celery.stack.node import EmbeddedNode
 from bisect_celery.stack.postgres import PostgresService, find_postgres
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode, find_rabbitmq
 from bisect_celery.stack.redis import RedisService, find_redis
+from bisect_celery.stack.redis_broker import SCHEMES, RedisBroker
 from bisect_celery.stack.services import MARIADB, MYSQL, NAMES, POSTGRES, REDIS, Service
 
 HERE = "no container engine with images answers"
@@ -27,12 +29,14 @@ HERE = "no container engine with images answers"
 
 def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     """The stack for a session, not started. Raises UserError when what was asked for cannot be had."""
+    if request.stack == "container" and request.broker == REDIS:
+        raise UserError("Redis as broker serves the process stack only, for now.", "Leave out `--stack container`.")
     if request.stack == "container" and request.broker == "embedded":
         raise UserError("The embedded broker serves the process stack only.", "Leave out `--broker embedded`.")
     answers, reason = (False, "") if request.stack == "process" else container.available(os.environ, request.services)
     if request.stack == "container" and not answers:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
-    if answers and request.broker != "embedded":
+    if answers and request.broker not in ("embedded", REDIS):
         environ = with_pip_conf(os.environ)
         why = "asked for" if request.stack else "a container engine answers"
         return container.ContainerStack(
@@ -49,12 +53,12 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
 
 
 def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:
-    node, broker_why = _node(request, scratch)
+    broker, broker_why = _broker(request, scratch)
     runner = LocalRunner(home.builds, scratch=scratch / "builds")
     services = [_asked(kind, scratch) for kind in request.services]
     # State from before holds nothing of services: beside it none may come in.
     more = functools.partial(installed, scratch=scratch) if request.upgrade_from is None else lambda _: None
-    return ProcessStack(node, runner, scratch / "places", f"{why}; {broker_why}", services, more)
+    return ProcessStack(broker, runner, scratch / "places", f"{why}; {broker_why}", services, more)
 
 
 # What brings a service's programs, in Debian's names.
@@ -86,7 +90,29 @@ def installed(kind: str, scratch: Path) -> Service | None:
     return None
 
 
-def _node(request: Request, scratch: Path) -> tuple[BrokerNode, str]:
+def _broker(request: Request, scratch: Path) -> tuple[Broker, str]:
+    """The broker, and why in words. Raises UserError where the one that was asked for is not installed."""
+    asked, redis = request.broker == REDIS, find_redis()
+    if asked and redis is None:
+        raise UserError(
+            "No Redis server is installed on this machine, and `--broker redis` needs one.",
+            f"Install the package `{PACKAGES[REDIS]}` (it need not run), or use containers: `--stack container`.",
+        )
+    if redis is not None and (asked or (request.broker is None and request.project_broker in SCHEMES)):
+        broker = RedisBroker(RedisService(scratch / "redis", redis))
+        return broker, "Redis was asked for" if asked else projects_redis(request)
+    node, why = _node(request, scratch)
+    wanted = request.broker is None and request.project_broker in SCHEMES
+    return node, f"{why}; the project's is Redis, which is not installed" if wanted else why
+
+
+def projects_redis(request: Request) -> str:
+    """Why Redis was taken without being asked for."""
+    place = dict(request.sources).get("project's broker")
+    return f"the project's broker is Redis ({place})" if place else "the project's broker is Redis"
+
+
+def _node(request: Request, scratch: Path) -> tuple[Broker, str]:
     if request.broker == "rabbitmq":
         return RabbitNode(scratch / "rabbitmq"), "RabbitMQ was asked for"
     if request.broker == "embedded":

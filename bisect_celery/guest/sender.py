@@ -7,7 +7,8 @@ Speaks JSON, one object a line: orders on standard input, what happened on stand
     {"do": "send", "task": "orders.tasks.mail" | null, "args": [...], "kwargs": {...}, "ids": [...], "queue": null,
      "wave": 1}
     {"do": "script", "count": 20, "wave": 1}    as the user's own file sends
-    {"do": "ask", "number": 3, "workers": 1}    what so many workers say they hold
+    {"do": "ask", "number": 3, "workers": 1, "within": null, "queues": false}
+                    what so many workers say they hold, and with "queues" consume, each `within` so many seconds
     {"do": "quit"}
 
 Nothing is published, and no connection opened, unless every broker address that the app resolves is the given one.
@@ -43,6 +44,9 @@ SECRET = ("SECRET", "PASSWORD", "PASSWD", "TOKEN", "API_KEY", "APIKEY", "CREDENT
 
 # In a URL: the password, or what stands alone before the host, as tokens do.
 USER_INFO = re.compile(r"://(?:[^\s/?#:@]*:)?([^\s/?#]+)@")
+
+# Of kombu's Redis transport.
+NAMING = ("global_keyprefix", "sep", "priority_steps")
 
 PATIENCE = 0.02
 UNREADABLE_AFTER = 1.0
@@ -147,7 +151,7 @@ def foreign(app, ours):
                 int(ours["port"]),
                 ours["vhost"].lstrip("/"),
             )
-            if not same or user != ours["user"]:
+            if not same or (user or "") != ours["user"]:
                 return "%s:%s/%s" % (host, port or 5672, (vhost or "").lstrip("/"))
     return None
 
@@ -208,6 +212,12 @@ def configured_broker(app):
     return None
 
 
+def transport(app):
+    """Those of the app's transport options that say what things are called in the broker."""
+    options = getattr(connections(app)[0], "transport_options", None) or {}
+    return dict((name, options[name]) for name in NAMING if name in options)
+
+
 def facts(app):
     import celery
 
@@ -221,6 +231,7 @@ def facts(app):
         "result_backend": backend_kind(app),
         "result_at": result_address(app),
         "broker_kind": configured_broker(app),
+        "transport": transport(app),
         "default_queue": setting(app, "task_default_queue", "CELERY_DEFAULT_QUEUE"),
         "everywhere": everywhere(app),
     }
@@ -430,17 +441,30 @@ def celery_version():
 
 def ask(app, order):
     """What the workers say of themselves: the requests they count as running, and their pools."""
-    inspect = app.control.inspect(timeout=ANSWERS_WITHIN)
+    inspect = app.control.inspect(timeout=order.get("within") or ANSWERS_WITHIN)
     try:
         ask_all(app, inspect, order["workers"])
         active = inspect.active()
         # Who did not answer will not answer more, and each question would wait for its whole time.
         heard = len(active or ()) >= order["workers"]
         stats, later = (inspect.stats(), inspect.scheduled()) if heard else (None, None)
+        consumed = inspect.active_queues() if heard and order.get("queues") else None
     except Exception as error:
         tell("asked", number=order["number"], error=type(error).__name__)
         return
-    tell("asked", number=order["number"], **merged(order["workers"], active, stats, later))
+    fields = merged(order["workers"], active, stats, later)
+    tell("asked", number=order["number"], queues=consumers(order["workers"], consumed), **fields)
+
+
+def consumers(workers, consumed):
+    """On how many workers' word each queue is consumed; None where one of them did not say."""
+    if len(consumed or ()) < workers or None in consumed.values():
+        return None
+    counts = {}
+    for queues in consumed.values():
+        for one in queues:
+            counts[one["name"]] = counts.get(one["name"], 0) + 1
+    return counts
 
 
 def merged(workers, active, stats, later):

@@ -29,9 +29,9 @@ class Answers:
         self._worker, self._sender, self._ledger = worker, sender, ledger
         self._signs, self._loop = signs, loop
 
-    def ask(self) -> None:
-        """A worker that does not answer leaves things unknown."""
-        self._sender.ask()
+    def ask(self, within: float | None = None) -> None:
+        """A worker that does not answer, `within` seconds if that is said, leaves things unknown."""
+        self._sender.ask(within)
         self._loop.wait(lambda: self._signs.asked is not None, ASK_DEADLINE, self._sender, self._worker)
         asked: dict[str, Any] = self._signs.asked or {}
         held = asked.get("held")

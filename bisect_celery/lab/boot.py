@@ -15,14 +15,19 @@ from bisect_celery.lab.signs import Signs
 from bisect_celery.lab.worker import SHOWN_LINES, Worker
 from bisect_celery.model import Failure, Stage
 
+# In seconds, for the first answer to a question that is lost where nobody listens yet.
+FIRST_PATIENCE = 0.25
+
 
 class Boot:
     """The steps up to ready, for the first start and for every later one. `answered`: whether a worker ever did."""
 
     def __init__(
         self, plan: Plan, deadlines: Deadlines, signs: Signs, loop: Loop,
-        worker: Worker, sender: Sender, counts: Counts, answers: Answers,
+        worker: Worker, sender: Sender, counts: Counts, answers: Answers, keeps_questions: bool = True,
     ) -> None:  # fmt: skip
+        """`keeps_questions`: `BrokerTraits.keeps_questions`."""
+        self._keeps_questions = keeps_questions
         self._plan, self._deadlines, self._signs, self._loop = plan, deadlines, signs, loop
         self._worker, self._sender, self._counts, self._answers = worker, sender, counts, answers
         self.answered = False
@@ -82,12 +87,15 @@ class Boot:
         that ends before it has answered did not boot, whether it had stood for a moment or not.
 
         One that never does (its main process hangs) is given as long again as its boot took, and then its probes: the
-        standing consumer takes them, and what becomes of them is the symptom.
+        standing consumer takes them, and what becomes of them is the symptom. A question that nobody kept until it
+        listens is asked again soon, with more patience each time: the worker may be slow instead.
         """
         now = self._loop.now()
         end = now + min(max(ASK_DEADLINE, now - began), self._deadlines.boot)
+        patience = None if self._keeps_questions else FIRST_PATIENCE
         while not self._sender.gone():
-            self._answers.ask()
+            self._answers.ask(patience)
+            patience = patience and min(2 * patience, ASK_DEADLINE)
             if self._answers.complete():
                 self.answered = True
                 break

@@ -9,7 +9,7 @@ from bisect_celery.core.ledger import Ledger
 from bisect_celery.lab.loop import Clock
 from bisect_celery.lab.signs import Signs
 from bisect_celery.model import Cancel, Place
-from bisect_celery.probe.events import Monitor
+from bisect_celery.probe.eyes import Eyes, eyes
 
 STEP = 0.02
 COUNT_EVERY = 0.08
@@ -34,12 +34,12 @@ class Counts:
         self.unclaimed = 0
         self._place, self._now, self._cancel = place, clock.now, cancel
         self._ledger, self._signs = ledger, signs
-        self._monitor: Monitor | None = None
+        self._monitor: Eyes | None = None
         self._next = 0.0
 
     def connect(self) -> None:
         """Raises InfraError."""
-        self._monitor = Monitor(self._place.harness_url)
+        self._monitor = eyes(self._place.harness_url)
 
     def close(self) -> None:
         if self._monitor is not None:
@@ -72,7 +72,7 @@ class Counts:
         began = self._now()  # what happened while the broker was counting may be missing from its answer
         queues = [queue for queue in self._place.queues() if not _INTERNAL.search(queue.name)]
         if closely and self._monitor is not None:
-            standing = self._monitor.consumers(queue.name for queue in queues if queue.ready)
+            standing = self._consumers([queue.name for queue in queues if queue.ready])
             queues = [replace(queue, consumers=standing.get(queue.name)) for queue in queues]
             self.unclaimed = sum(queue.ready for queue in queues if queue.consumers == 0)
         self._ledger.counted(began, queues)
@@ -80,12 +80,20 @@ class Counts:
             self._monitor.listen()  # again, after the broker was away
         self._next = self._now() + COUNT_EVERY
 
+    def _consumers(self, names: list[str]) -> dict[str, int]:
+        """How many stand on each of these queues, by the broker's word; else by the workers', of all or of none."""
+        assert self._monitor is not None
+        told = self._monitor.consumers(names)
+        if told is None and self._signs.consumed is not None:
+            return {name: self._signs.consumed.get(name, 0) for name in names}
+        return told or {}
+
     def standing(self) -> list[int]:
-        """How many consumers stand on each work queue."""
+        """How many consumers stand on each work queue. Nobody, where only workers could tell."""
         assert self._monitor is not None
         queues = [queue for queue in self._place.queues() if not queue.exclusive]
         names = [queue.name for queue in queues if not _INTERNAL.search(queue.name)]
-        counts = self._monitor.consumers(names) if names else {}
+        counts = (self._monitor.consumers(names) if names else None) or {}
         return [counts.get(name, 0) for name in names]
 
     def stand(self) -> bool:
@@ -94,6 +102,8 @@ class Counts:
         one may stand before another has declared a queue at all."""
         if self._signs.foreign is not None:
             return True
+        if not self._place.broker.tells_consumers:
+            return self._listens()
         counts = self.standing()
         consumed = [count for count in counts if count]
         self.consumers = min(consumed, default=0)
@@ -101,6 +111,11 @@ class Counts:
         if not consumed or not (self._signs.ready or every):
             return False
         return self.listen()
+
+    def _listens(self) -> bool:
+        """The same, where only the workers know what they consume: each says that it is ready, or can be asked."""
+        assert self._monitor is not None
+        return (self._signs.ready or self._monitor.listeners() >= self._signs.workers) and self.listen()
 
     def nobody_to_ask(self) -> bool:
         """Whether no worker has a queue for questions: its project switched remote control off."""

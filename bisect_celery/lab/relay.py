@@ -10,7 +10,6 @@ from bisect_celery.lab.signs import Tail
 from bisect_celery.model import Cancel, Environment, Place, Program
 
 ANSWER_DEADLINE = 30.0
-AMQP_PORT = 5672
 LOOPBACK = "127.0.0.1"
 
 
@@ -20,7 +19,7 @@ class Relay:
     def __init__(self, place: Place, environment: Environment, cancel: Cancel) -> None:
         """Start it in front of the place's broker. Raises InfraError when it does not."""
         broker = urlsplit(place.broker_url)
-        target = (str(broker.hostname), str(broker.port or AMQP_PORT))
+        target = (str(broker.hostname), str(broker.port or place.broker.port))
         argv = (environment.python, f"{place.guest}/relay.py", *target)
         variables = (("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8"), ("PYTHONDONTWRITEBYTECODE", "1"))
         self._running = place.start(Program("relay", argv, variables, stdin=True, private=True))

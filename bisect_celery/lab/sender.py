@@ -72,11 +72,14 @@ class Sender:
 
     # --- orders ----------------------------------------------------------------------------------------
 
-    def ask(self) -> None:
-        """Ask the workers what they hold; `Signs.asked` has what all of them answered once they did."""
+    def ask(self, within: float | None = None) -> None:
+        """Ask the workers what they hold, and what they consume where the broker does not know; `Signs.asked` has what
+        all of them answered once they did. `within`: the seconds that each may take (None: the sender's own)."""
         self._signs.question += 1
-        self._signs.asked = None
-        self._order(do="ask", number=self._signs.question, workers=self._plan.workers)
+        self._signs.asked = self._signs.consumed = None
+        queues = not self._place.broker.tells_consumers
+        number, workers = self._signs.question, self._plan.workers
+        self._order(do="ask", number=number, workers=workers, within=within, queues=queues)
 
     def script(self, count: int) -> int:
         """One more wave as the user's own file sends: what it sends becomes known as it is sent. Returns its number,
@@ -117,6 +120,7 @@ class Sender:
             args=probe.args,
             kwargs=probe.kwargs,
             celery=facts.celery,
+            transport=self._signs.transport,
         )
 
     def _order(self, **order: Any) -> None:

@@ -24,6 +24,7 @@ from bisect_celery.model import Failure, Probe, Stage, WorkerFacts
 from bisect_celery.probe import logs
 
 AMQP_PORT = 5672
+DEFAULT_PORTS = {"redis": 6379}
 
 
 class Tail:
@@ -51,8 +52,10 @@ class Signs:
     """Listens for one trial. `failure`, `foreign`, `loaded`, `asked` and `ready` are None or False until told.
 
     `whole` is the last wave that a probe file has sent wholly, `everywhere` a task that every app has, as the sender
-    says. `services` are addresses of the trial's own services. While `judging`, set by the watch once the worker is
-    ready, lines of the worker's log that the user named are counted.
+    says. `consumed`: on how many workers' word each queue is consumed, when last asked (None: nobody said);
+    `transport` those of the project's transport options that say what things are called. `services` are addresses of
+    the trial's own services. While `judging`, set by the watch once the worker is ready, lines of the worker's log that
+    the user named are counted.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Signs:
         self.workers = 1
         self.said_ready = 0
         self.asked: dict[str, Any] | None = None
+        self.consumed: dict[str, int] | None = None
+        self.transport: dict[str, Any] = {}
         self.question = 0
         self.whole = 0
         self.everywhere = ""
@@ -201,7 +206,7 @@ class Signs:
     def _is_ours(self, address: str) -> bool:
         theirs = urlsplit(address)
         with contextlib.suppress(ValueError):
-            port = theirs.port or AMQP_PORT
+            port = theirs.port or DEFAULT_PORTS.get(theirs.scheme, AMQP_PORT)
             return any((ours.hostname, ours.port or AMQP_PORT) == (theirs.hostname, port) for ours in self._ours)
         return False
 
@@ -220,6 +225,7 @@ class Signs:
         facts, task = said["facts"], said.get("task") or {}
         self._learn_secrets(said.get("secrets") or [])
         self.loaded, self.everywhere = True, facts["everywhere"]
+        self.transport = facts.get("transport") or {}
         self.facts = WorkerFacts(
             celery=facts.get("celery"),
             python=facts.get("python"),
@@ -270,7 +276,7 @@ class Signs:
         """A request that it runs was begun; is it not acknowledged, its task acknowledges late."""
         if said["number"] != self.question:  # an answer that came too late is one to something else
             return
-        self.asked = said
+        self.asked, self.consumed = said, said.get("queues")
         for identity in said.get("held") or ():
             self._ledger.runs(self._now(), identity)
         if self.facts.acks_late is None and (known := self._acknowledged(said)):

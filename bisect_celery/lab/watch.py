@@ -70,7 +70,7 @@ class Watch:
         self._deadlines, self._cancel, self._walled = deadlines, cancel, walled
         clock, ledger = Clock(), Ledger()
         signs = Signs(ledger, clock.now, place.broker_url, plan.probe, learn_secrets)
-        signs.services = addresses(place.bindings, walled)
+        signs.services = addresses(place.bindings, walled)  # a broker that serves as such is among them
         signs.workers = plan.workers
         loop = Loop(clock, cancel, lambda: signs.failure is not None)
         worker = Worker(place, plan, environment, signs, loop)
@@ -84,7 +84,9 @@ class Watch:
         for take in (counts.take_events, loop.take_lines, counts.take_counts, self._memory.take, self._work.take):
             loop.add(take)
         self._answers = Answers(worker, sender, ledger, signs, loop)
-        self._booting = Boot(plan, deadlines, signs, loop, worker, sender, self._counts, self._answers)
+        self._booting = Boot(
+            plan, deadlines, signs, loop, worker, sender, self._counts, self._answers, place.broker.keeps_questions
+        )
         self._silence = Silence(
             deadlines, self._work, worker, looks_bad, self._look, lambda dumps: self._picture("quiet", dumps)
         )

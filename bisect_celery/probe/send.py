@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import amqp
 from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from kombu.messaging import Producer
 
 from bisect_celery.errors import InfraError
+from bisect_celery.probe.redis_events import OPTIONS
 
 FIRST_WITH_VERSION_2 = (3, 1, 25)
 CONNECT_DEADLINE = 10.0
@@ -36,13 +36,30 @@ def _message(protocol: int, task: str, id: str, args: Sequence[Any], kwargs: Map
     return app.amqp.task_protocols[protocol](id, task, list(args), dict(kwargs))
 
 
-def publish(url: str, queue: str, task: str, ids: Iterable[str], *, args: str, kwargs: str, celery: str | None) -> None:
+def publish(
+    url: str,
+    queue: str,
+    task: str,
+    ids: Iterable[str],
+    *,
+    args: str,
+    kwargs: str,
+    celery: str | None,
+    transport: Mapping[str, Any] | None = None,
+) -> None:
     """Put one message an id on `queue` through the default exchange, and wait until the broker has them all.
 
-    `args` and `kwargs` are JSON texts. Declares nothing. Raises InfraError when the broker does not take them, or
+    `args` and `kwargs` are JSON texts, `transport` those of the project's transport options that say what things are
+    called. Declares nothing. Raises InfraError when the broker does not take them, or
     when kombu resolved another address than `url` (DESIGN 6).
     """
-    options = {"confirm_publish": True, "read_timeout": ANSWER_DEADLINE, "write_timeout": ANSWER_DEADLINE}
+    options: dict[str, Any] = {
+        "confirm_publish": True,
+        "read_timeout": ANSWER_DEADLINE,
+        "write_timeout": ANSWER_DEADLINE,
+    }
+    if urlsplit(url).scheme == "redis":
+        options = {**OPTIONS, **(transport or {})}
     connection = Connection(url, connect_timeout=CONNECT_DEADLINE, transport_options=options)
     wanted = urlsplit(url)
     resolved = connection.info()
@@ -56,6 +73,6 @@ def publish(url: str, queue: str, task: str, ids: Iterable[str], *, args: str, k
                 made.body, routing_key=queue, exchange="", headers=made.headers, delivery_mode=2, **made.properties
             )
         connection.release()
-    except (OSError, amqp.exceptions.AMQPError, OperationalError) as error:
+    except (OSError, *connection.connection_errors, *connection.channel_errors, OperationalError) as error:
         connection.collect()  # whoever does not answer is not asked for a goodbye
         raise InfraError(f"The broker did not take a probe: {type(error).__name__}.") from error

@@ -37,7 +37,7 @@ from bisect_celery.stack.container_program import ContainerRunning, Watch
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
 from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis, Yard, hosts_of
 from bisect_celery.stack.container_slots import Slots
-from bisect_celery.stack.namespace import InNamespace, Namespace
+from bisect_celery.stack.namespace import InNamespace, Space
 from bisect_celery.stack.services import KINDS, MYSQL, REDIS, Service, Taken
 from bisect_celery.stack.sharing import Sharing
 
@@ -348,7 +348,7 @@ class ContainerStack:
             raise InfraError("The container stack has not been started.")
         artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as leaving:
-            namespace = leaving.enter_context(Namespace.made(broker, name, cancel, alone=alone))
+            namespace = leaving.enter_context(broker.namespace(name, cancel, alone=alone))
             engine = leaving.enter_context(self._engine.fresh())
             slot = leaving.enter_context(slots.taken(engine))
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
@@ -356,7 +356,7 @@ class ContainerStack:
             room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
             taken = Taken.of(self._of_slot(slot), name, cancel)
             leaving.callback(taken.drop)
-            place = ContainerPlace(engine, room, layout, artifacts, namespace, broker, taken)
+            place = ContainerPlace(engine, room, layout, artifacts, namespace, taken)
             leaving.callback(place.stop)
             place.fill()
             yield place
@@ -395,16 +395,15 @@ class ContainerPlace(InNamespace):
         room: _Room,
         layout: Path,
         artifacts: Path,
-        namespace: Namespace,
-        broker: ContainerBroker,
+        namespace: Space,
         taken: Taken,
     ) -> None:
         super().__init__(namespace)
         self._taken = taken
         self._restored: Path | None = None
-        self.bindings: Mapping[str, str] = {"database_url": f"sqlite:///{WORK}/database.sqlite3", **taken.filled}
-        self.broker_url = namespace.url(broker.inside_host, broker.inside_port)
-        self.harness_url = namespace.url(broker.amqp_host, broker.amqp_port)
+        self.bindings: Mapping[str, str] = {
+            "database_url": f"sqlite:///{WORK}/database.sqlite3", **namespace.bindings, **taken.filled
+        }  # fmt: skip
         self._engine = engine
         self._room = room
         self._layout = layout

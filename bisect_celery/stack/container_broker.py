@@ -13,6 +13,7 @@ from bisect_celery.stack.compose import Service
 from bisect_celery.stack.container_engine import Engine, labels
 from bisect_celery.stack.container_files import archive_of
 from bisect_celery.stack.management import Management
+from bisect_celery.stack.namespace import OverAmqp
 from bisect_celery.stack.node import ADMIN
 
 START_DEADLINE = 120.0
@@ -21,7 +22,7 @@ _GREETING = b"AMQP\x00\x00\x09\x01"
 _SETTINGS = "etc/rabbitmq/conf.d/90-bisect-celery.conf"
 
 
-class ContainerBroker:
+class ContainerBroker(OverAmqp):
     """A `node.BrokerNode`: the compose file's `rabbitmq` service, seen from here and from the trials' network."""
 
     kind = "rabbitmq"
@@ -37,7 +38,7 @@ class ContainerBroker:
         self.management_url = ""
         self.admin_user = ADMIN
         self.admin_password = secrets.token_urlsafe(24)
-        self.inside_host, self.inside_port = service.name, AMQP
+        self.inside_host = service.name
         self.inside_address = ""
         self._engine = engine
         self._service = service
@@ -46,6 +47,9 @@ class ContainerBroker:
         self._names = names
         self._cpus = cpus
         self._container: str | None = None
+
+    def inside(self) -> tuple[str, int]:
+        return self.inside_host, AMQP
 
     def start(self, cancel: Cancel) -> None:
         """Raises InfraError with the broker's last log lines, and then nothing of it is left."""

@@ -15,6 +15,7 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import Cancel
 from bisect_celery.stack.management import Management
+from bisect_celery.stack.namespace import Broker, OverAmqp
 
 ADMIN = "bisect-celery"
 LOOPBACK = "127.0.0.1"
@@ -23,16 +24,13 @@ NO_RESTART = "The embedded broker cannot be restarted: it keeps nothing on a dis
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
-class BrokerNode(Protocol):
-    """A broker that stays for the session. Ports and version are known once `start` has returned.
+class BrokerNode(Broker, Protocol):
+    """A broker over AMQP that stays for the session. Ports and version are known once `start` has returned.
 
     `kind` is "rabbitmq" or "embedded"; `management_url` is for `stack.management.Management` with the
     administrator's credentials.
     """
 
-    kind: str
-    emulated: bool
-    version: str
     amqp_host: str
     amqp_port: int
     management_url: str
@@ -40,12 +38,8 @@ class BrokerNode(Protocol):
     admin_password: str
     log: Path
 
-    def start(self, cancel: Cancel) -> None:
-        """Come up and be healthy. Raises InfraError with the last log lines, and then nothing of it is left."""
-        ...
-
-    def stop(self) -> None:
-        """End every process of it and remove its data; only its log stays. Idempotent, from any thread."""
+    def inside(self) -> tuple[str, int]:
+        """Host and port by which programs of trials reach it."""
         ...
 
     def alive(self) -> bool: ...
@@ -59,7 +53,7 @@ class BrokerNode(Protocol):
         ...
 
 
-class EmbeddedNode:
+class EmbeddedNode(OverAmqp):
     """A `BrokerNode`: the embedded broker in a process of its own, which also ends when this process does."""
 
     kind = "embedded"

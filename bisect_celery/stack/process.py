@@ -27,8 +27,7 @@ from bisect_celery.model import (
     StackFacts,
 )
 from bisect_celery.stack import pyspy
-from bisect_celery.stack.namespace import InNamespace, Namespace
-from bisect_celery.stack.rabbitmq import BrokerNode
+from bisect_celery.stack.namespace import Broker, InNamespace, Space
 from bisect_celery.stack.services import Service, Taken, versions
 from bisect_celery.stack.sharing import Sharing
 from bisect_celery.stack.work_files import pack, unpack
@@ -42,11 +41,11 @@ DATABASE_FILE = "database.sqlite3"
 
 
 class ProcessStack:
-    """A `model.Stack` of plain processes beside one broker node of ours, and the services that were asked for."""
+    """A `model.Stack` of plain processes beside one broker of ours, and the services that were asked for."""
 
     def __init__(
         self,
-        node: BrokerNode,
+        broker: Broker,
         runner: Runner,
         folder: Path,
         why: str,
@@ -56,7 +55,7 @@ class ProcessStack:
         """`folder` is where places are made; `why` says in words why this stack was taken. `more` makes a service by
         its kind, for `serve`; None where it is not installed."""
         self.runner = runner
-        self._node = node
+        self._broker = broker
         self._services, self._more = list(services), more
         self._started: list[Service] = []
         self._kept: dict[str, Path] = {}
@@ -68,9 +67,9 @@ class ProcessStack:
     def _describe(self) -> StackFacts:
         return StackFacts(
             name="process",
-            broker=self._node.kind,
-            broker_version=self._node.version,
-            emulated=self._node.emulated,
+            broker=self._broker.kind,
+            broker_version=self._broker.version,
+            emulated=self._broker.emulated,
             why=self._why,
             walled=False,
             detail="workers are processes of this machine, with no wall around them",
@@ -78,7 +77,7 @@ class ProcessStack:
         )
 
     def start(self, cancel: Cancel) -> None:
-        self._node.start(cancel)
+        self._broker.start(cancel)
         for service in self._services:
             self._start(service, cancel)
         self.facts = self._describe()
@@ -88,7 +87,7 @@ class ProcessStack:
         service.start(cancel)
 
     def serve(self, kind: str, cancel: Cancel) -> bool:
-        if any(service.kind == kind for service in self._services):
+        if kind in self._broker.serves or any(service.kind == kind for service in self._services):
             return True
         service = self._more(kind)
         if service is None:
@@ -100,7 +99,7 @@ class ProcessStack:
 
     def stop(self) -> None:
         with contextlib.ExitStack() as stops:
-            stops.callback(self._node.stop)
+            stops.callback(self._broker.stop)
             for service in self._started:
                 stops.callback(service.stop)
 
@@ -123,15 +122,14 @@ class ProcessStack:
         self, name: str, layout: Path, artifacts: Path, cancel: Cancel, alone: bool
     ) -> Iterator[ProcessPlace]:  # fmt: skip
         folder = self._folder / name
-        with Namespace.made(self._node, name, cancel, alone=alone) as namespace:
+        with self._broker.namespace(name, cancel, alone=alone) as namespace:
             shutil.rmtree(folder, ignore_errors=True)
-            url = namespace.url(self._node.amqp_host, self._node.amqp_port)
             with contextlib.ExitStack() as leaving:
                 leaving.callback(shutil.rmtree, folder, ignore_errors=True)
                 taken = Taken.of(self._services, name, cancel)
                 leaving.callback(taken.drop)
                 kept = Kept(self._folder / "kept", self._kept)
-                place = ProcessPlace(folder, layout, artifacts, namespace, url, taken, kept)
+                place = ProcessPlace(folder, layout, artifacts, namespace, taken, kept)
                 leaving.callback(place.stop)
                 yield place
 
@@ -168,20 +166,20 @@ class ProcessPlace(InNamespace):
         folder: Path,
         layout: Path,
         artifacts: Path,
-        namespace: Namespace,
-        url: str,
+        namespace: Space,
         taken: Taken,
         kept: Kept,
     ) -> None:
-        """`url` leads into the namespace, for programs and for us; `taken` are the trial's own of the services."""
+        """`taken` are the trial's own of the services."""
         super().__init__(namespace)
         self._taken, self._kept = taken, kept
         self._database = folder / "work" / DATABASE_FILE
-        self.bindings: Mapping[str, str] = {"database_url": f"sqlite:///{self._database}", **taken.filled}
+        self.bindings: Mapping[str, str] = {
+            "database_url": f"sqlite:///{self._database}", **namespace.bindings, **taken.filled
+        }  # fmt: skip
         self.checkout = str(layout)
         self.work_dir = str(folder / "work")
         self.guest = str(folder / "guest")
-        self.broker_url = self.harness_url = url
         self._artifacts = artifacts
         self._private = folder / "private"
         self._programs: list[ProcessRunning] = []

@@ -18,6 +18,7 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import Cancel
+from bisect_celery.stack.namespace import OverAmqp
 from bisect_celery.stack.node import (
     ADMIN,
     LOOPBACK,
@@ -88,7 +89,7 @@ class _Ports:
     epmd: int
 
 
-class RabbitNode:
+class RabbitNode(OverAmqp):
     """A `BrokerNode`: RabbitMQ with its management plugin, listening on the loopback only.
 
     Raises UserError at once where RabbitMQ is not installed.

@@ -25,6 +25,7 @@ PROGRAMS = ("redis-server", "valkey-server")
 START_DEADLINE = 20.0
 ASK_DEADLINE = 10.0
 _ATTEMPTS = 3
+_HINT = "Mend the installed server, or do without it: `--broker rabbitmq`, no `--service redis`."
 # Redis writes its title over its environment, our label with it. A shell that waits for it keeps the label, and whoever
 # kills by labels takes the shell's session with it (`proc.kill_labelled`).
 _BESIDE_ITS_LABEL = '"$0" "$1"; exit $?'
@@ -54,6 +55,7 @@ class RedisService:
         self.version = ""
         self._folder, self._program = folder.absolute(), program
         self._servers: dict[str, _Server] = {}
+        self._down: set[str] = set()  # by our own will
         self._lock = threading.Lock()
 
     def start(self, cancel: Cancel) -> None:
@@ -72,7 +74,7 @@ class RedisService:
     def fresh(self, name: str, cancel: Cancel) -> Bindings:
         self._remove(name)
         for attempt in range(1, _ATTEMPTS + 1):
-            server = self._started(name)
+            server = self._made(name)
             with self._lock:
                 self._servers[name] = server
             if _serves(server, cancel):
@@ -81,9 +83,37 @@ class RedisService:
             self._remove(name)
             if attempt == _ATTEMPTS or "Address already in use" not in log:
                 break
-        raise InfraError(f"Redis did not start:\n{log}", "Leave out `--service redis`, or mend the installed server.")
+        raise InfraError(f"Redis did not start:\n{log}", _HINT)
 
-    def _started(self, name: str) -> _Server:
+    # --- where it is the broker: going away for a while
+
+    def reached(self, name: str) -> Bindings:
+        with self._lock:
+            return self._servers[name].bindings
+
+    def shut_down(self, name: str, cancel: Cancel) -> None:
+        """What it holds comes back with it, as that of a server whose disk is written to."""
+        with self._lock:
+            server = self._servers[name]
+            self._down.add(name)
+        _say(server.bindings, "SHUTDOWN SAVE")
+        if not cancel.wait(lambda: not server.process.alive(), ASK_DEADLINE):
+            raise InfraError("Redis did not end when it was told to.")
+
+    def bring_up(self, name: str, cancel: Cancel) -> None:
+        with self._lock:
+            server = self._servers[name]
+        server.process.stop()
+        again = _started(self._program, server.folder, server.bindings)
+        with self._lock:
+            self._servers[name] = again
+            self._down.discard(name)
+        if not _serves(again, cancel):
+            raise InfraError(f"Redis did not come back:\n{last_lines(again.folder / 'redis.log')}", _HINT)
+
+    # --- servers
+
+    def _made(self, name: str) -> _Server:
         folder = self._folder / name
         folder.mkdir(parents=True, mode=0o700)
         bindings = Bindings(REDIS, LOOPBACK, free_ports(1)[0], "0", password=secrets.token_urlsafe(24))
@@ -92,17 +122,14 @@ class RedisService:
             'save ""', "appendonly no", "daemonize no",
         )  # fmt: skip
         write_private(folder / "redis.conf", "\n".join(settings) + "\n")
-        with (folder / "redis.log").open("wb") as log:
-            words = ["/bin/sh", "-c", _BESIDE_ITS_LABEL, str(self._program), str(folder / "redis.conf")]
-            process = proc.start(words, cwd=folder, stdout=log, stderr=log)
-        return _Server(process, folder, bindings)
+        return _started(self._program, folder, bindings)
 
     def drop(self, name: str) -> None:
         with self._lock:
             server = self._servers.get(name)
         if server is None:
             return
-        log = None if server.process.alive() else last_lines(server.folder / "redis.log")
+        log = None if server.process.alive() or name in self._down else last_lines(server.folder / "redis.log")
         self._remove(name)
         if log is not None:
             raise gone(REDIS, log)
@@ -110,9 +137,16 @@ class RedisService:
     def _remove(self, name: str) -> None:
         with self._lock:
             server = self._servers.pop(name, None)
+            self._down.discard(name)
         if server is not None:
             server.process.stop()
             remove_folder(server.folder)
+
+
+def _started(program: Path, folder: Path, bindings: Bindings) -> _Server:
+    with (folder / "redis.log").open("ab") as log:
+        words = ["/bin/sh", "-c", _BESIDE_ITS_LABEL, str(program), str(folder / "redis.conf")]
+        return _Server(proc.start(words, cwd=folder, stdout=log, stderr=log), folder, bindings)
 
 
 def _serves(server: _Server, cancel: Cancel) -> bool:
@@ -123,12 +157,20 @@ def _serves(server: _Server, cancel: Cancel) -> bool:
 
 def _pongs(bindings: Bindings) -> bool:
     """Whether it lets us in and answers: somebody else's server on the port would not know the password."""
+    return _say(bindings, "PING") == b"+OK\r\n+PONG\r\n"
+
+
+def _say(bindings: Bindings, command: str) -> bytes:
+    """What it answers to our password and a command; as much as it says before it closes, b"" where it does not listen.
+
+    By hand, because a client of its own would wait and try again.
+    """
+    heard = b""
     try:
         with socket.create_connection((bindings.host, bindings.port), timeout=1) as connection:
-            connection.sendall(f"AUTH {bindings.password}\r\nPING\r\n".encode())
-            heard = b""
+            connection.sendall(f"AUTH {bindings.password}\r\n{command}\r\n".encode())
             while heard.count(b"\n") < 2 and (some := connection.recv(256)):
                 heard += some
-            return heard == b"+OK\r\n+PONG\r\n"
     except OSError:
-        return False
+        pass
+    return heard

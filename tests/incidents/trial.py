@@ -1,6 +1,7 @@
 """Trials of incidents at the level of the lab, on real RabbitMQ: one node, several places at once.
 
-`python tests/incidents/trial.py NAME...` tries some by hand and prints what was seen; `--keep FOLDER` keeps the logs.
+`python tests/incidents/trial.py NAME...` tries some by hand and prints what was seen; `--keep FOLDER` keeps the logs,
+`--redis` takes Redis as broker.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +35,11 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.kept import kept
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment, Kind, Observation, Request, Runner
+from bisect_celery.stack.namespace import Broker
 from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode
+from bisect_celery.stack.redis import RedisService, find_redis
+from bisect_celery.stack.redis_broker import RedisBroker
 
 AT_ONCE = 4
 # A good revision never waits for these. Where silence is the point the machine is busy all the same.
@@ -60,10 +65,10 @@ class Tried:
 class Lab:
     """Trials of incidents, a few at a time. `start`, any number of `submit`, `stop`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, broker: Callable[[Path], Broker] = RabbitNode) -> None:
         self._folder = folder
         self._stack = ProcessStack(
-            RabbitNode(folder / "broker"), cast(Runner, None), folder / "places", "a test of incidents"
+            broker(folder / "broker"), cast(Runner, None), folder / "places", "a test of incidents"
         )
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._cancel = Token()
@@ -126,12 +131,20 @@ class Lab:
         return config.to_request(loaded, detected, good="good", bad="bad", repository=settings)
 
 
+def redis_broker(folder: Path) -> Broker:
+    program = find_redis()
+    assert program is not None
+    return RedisBroker(RedisService(folder, program))
+
+
 def main() -> None:
     words = sys.argv[1:]
+    broker = redis_broker if "--redis" in words else RabbitNode
+    words = [word for word in words if word != "--redis"]
     keep = Path(words.pop(words.index("--keep") + 1)) if "--keep" in words else None
     chosen = [word for word in words if word != "--keep"] or list(loader.names())
     folder = Path(tempfile.mkdtemp(prefix="incidents-"))
-    lab = Lab(folder)
+    lab = Lab(folder, broker)
     try:
         lab.start()
         made = [
