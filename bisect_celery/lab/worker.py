@@ -82,7 +82,8 @@ class Worker:
         log = list(ended.log if ended is not None else (line for one in self._processes for line in one.log))
         lines = tuple(log[-SHOWN_LINES:])
         if code is None:
-            late = f"no consumer stood on a queue within {deadline:g} s"
+            seen = "no consumer stood on a queue" if self._place.broker.tells_consumers else "the worker was not ready"
+            late = f"{seen} within {deadline:g} s"
             return Failure(Stage.BOOT, late, lines=lines, timed_out=True)
         found = logs.last_exception(log)
         if found is None:
