@@ -153,6 +153,8 @@ def not_tested(request: Request, session: Session) -> tuple[str, ...]:
         said.append("The values that tasks returned (`--expect JSON`, `--check EXPRESSION`).")
     if not probe.judges:
         said.append("How long tasks take, and how much memory, as long as they end (`--judge latency,memory`).")
+    if "other workers" in sources and not request.beside:
+        said.append(f"The project's other workers: {sources['other workers']} (`--beside`).")
     if "message left out" in sources:
         said.append(f"What the message had besides its task and arguments: {sources['message left out']}.")
     if session.culprit is not None and session.culprit.fix:

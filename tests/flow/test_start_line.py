@@ -14,7 +14,9 @@ from steps import GOOD, begun, places, step, told
 from bisect_celery.lab.lab import Made, Order
 from bisect_celery.model import Outcome
 
-PROCFILE = "web: gunicorn shop\nworker: celery -A shop.app worker {}\n"
+PROCFILE = (
+    "web: gunicorn shop\nworker: celery -A shop.app worker {}\nletters: celery -A shop.app worker -c 1 -Q letters\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +60,11 @@ def test_a_good_end_that_fails_with_either_line_is_told_as_ever(history: Inciden
 
 
 def test_a_culprit_that_changes_the_start_line_says_what_was_not_tried(history: Incident, tmp_path: Path) -> None:
-    session, _, text = told(history, tmp_path, lambda n: Ways(1.0 if n >= 2 else 0.0))
+    session, data, text = told(history, tmp_path, lambda n: Ways(1.0 if n >= 2 else 0.0))
     assert session.outcome is Outcome.CONFIRMED, session.headline
     assert session.culprit is not None
+    others = "The project's other workers: -c 1 -Q letters (Procfile:3) (`--beside`)."
+    assert others in data["not_tested"]
     assert places(history, [session.culprit.revision]) == [2]
     assert any("It changes Procfile, where the start line stands" in one for one in session.culprit.caveats)
     assert "The change of the start line from" in text
