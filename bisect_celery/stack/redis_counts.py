@@ -28,13 +28,14 @@ _TAIL = 1024
 # Of each list its name, length, and whether it holds messages; of each set of bindings its members; of the hash with
 # what is unacknowledged the ends of its values, where exchange and routing key stand.
 SCRIPT = f"""
-local found = {{}}
+local found, seen = {{}}, {{}}
 local cursor = '0'
 repeat
   local page = redis.call('SCAN', cursor, 'COUNT', 1000)
   cursor = page[1]
   for _, key in ipairs(page[2]) do
-    local kind = redis.call('TYPE', key)['ok']
+    local kind = not seen[key] and redis.call('TYPE', key)['ok']  -- a scan may bring a key twice
+    seen[key] = true
     if kind == 'list' then
       local first = redis.call('LINDEX', key, 0) or ''
       local told = string.find(first, '"properties"', 1, true) and string.find(first, '"body"', 1, true)
