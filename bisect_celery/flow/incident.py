@@ -186,9 +186,8 @@ class Investigation:
     def _pin(self, lab: Lab) -> None:
         """Hold to this stack and to one interpreter, the bad end's, also when the session goes on another day."""
         facts = lab.stack.facts
-        broker = facts.broker if facts.name == "process" else None
         python = self._room.request.python or lab.choose_python(self._bad.tree, self._room.request.subfolder)
-        self._room.request = replace(self._room.request, stack=facts.name, broker=broker, python=python)
+        self._room.request = replace(self._room.request, stack=facts.name, broker=facts.broker, python=python)
         _keep_request(self._room)
 
     def _forget(self) -> None:

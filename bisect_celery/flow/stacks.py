@@ -13,6 +13,7 @@ from bisect_celery.errors import UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
 from bisect_celery.stack import container
+from bisect_celery.stack.container import RABBITMQ
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
 from bisect_celery.stack.mysql import MySQLService, find_mysql
 from bisect_celery.stack.namespace import Broker
@@ -29,27 +30,54 @@ HERE = "no container engine with images answers"
 
 def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     """The stack for a session, not started. Raises UserError when what was asked for cannot be had."""
-    if request.stack == "container" and request.broker == REDIS:
-        raise UserError("Redis as broker serves the process stack only, for now.", "Leave out `--stack container`.")
     if request.stack == "container" and request.broker == "embedded":
         raise UserError("The embedded broker serves the process stack only.", "Leave out `--broker embedded`.")
-    answers, reason = (False, "") if request.stack == "process" else container.available(os.environ, request.services)
-    if request.stack == "container" and not answers:
+    kind, reason = (None, "") if request.stack == "process" else _in_containers(request)
+    if request.stack == "container" and kind is None:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
-    if answers and request.broker not in ("embedded", REDIS):
-        environ = with_pip_conf(os.environ)
-        why = "asked for" if request.stack else "a container engine answers"
-        return container.ContainerStack(
-            owner=owner,
-            state=scratch / "container",
-            environ=environ,
-            why=why,
-            ca_bundle=ca_bundle(environ),
-            user_files=files(environ),
-            services=request.services,
-            more=request.upgrade_from is None,
-        )
-    return _processes(request, home, scratch, "asked for" if request.stack else reason or HERE)
+    if kind is None or request.broker == "embedded":
+        return _processes(request, home, scratch, "asked for" if request.stack else reason or HERE)
+    environ = with_pip_conf(os.environ)
+    why = "asked for" if request.stack else "a container engine answers"
+    return container.ContainerStack(
+        owner=owner,
+        state=scratch / "container",
+        environ=environ,
+        why="; ".join(filter(None, (why, _why_this_broker(request, kind)))),
+        ca_bundle=ca_bundle(environ),
+        user_files=files(environ),
+        services=request.services,
+        more=request.upgrade_from is None,
+        broker=kind,
+    )
+
+
+def _in_containers(request: Request) -> tuple[str | None, str]:
+    """The kind of broker for the container stack, None where it cannot be had, and why or why not in words."""
+    kinds = [REDIS] if request.broker == REDIS else [REDIS, RABBITMQ] if _wants_redis(request) else [RABBITMQ]
+    reason = ""
+    for kind in kinds:
+        answers, reason = container.available(os.environ, request.services, kind)
+        if answers:
+            return kind, reason
+    return None, reason
+
+
+def _wants_redis(request: Request) -> bool:
+    """Whether Redis is to be the broker: because it was asked for, or is the project's and nothing was asked for."""
+    return request.broker == REDIS or (request.broker is None and request.project_broker in SCHEMES)
+
+
+def _why_this_broker(request: Request, kind: str) -> str:
+    """ "" where there is nothing to say: RabbitMQ is what most have."""
+    if kind == REDIS:
+        return "Redis was asked for" if request.broker == REDIS else _projects_redis(request)
+    return f"{_projects_redis(request)}, which cannot be had" if _wants_redis(request) else ""
+
+
+def _projects_redis(request: Request) -> str:
+    place = dict(request.sources).get("project's broker")
+    return f"the project's broker is Redis ({place})" if place else "the project's broker is Redis"
 
 
 def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:
@@ -92,28 +120,20 @@ def installed(kind: str, scratch: Path) -> Service | None:
 
 def _broker(request: Request, scratch: Path) -> tuple[Broker, str]:
     """The broker, and why in words. Raises UserError where the one that was asked for is not installed."""
-    asked, redis = request.broker == REDIS, find_redis()
-    if asked and redis is None:
+    redis = find_redis() if _wants_redis(request) else None
+    if redis is not None:
+        return RedisBroker(RedisService(scratch / "redis", redis)), _why_this_broker(request, REDIS)
+    if request.broker == REDIS:
         raise UserError(
             "No Redis server is installed on this machine, and `--broker redis` needs one.",
             f"Install the package `{PACKAGES[REDIS]}` (it need not run), or use containers: `--stack container`.",
         )
-    if redis is not None and (asked or (request.broker is None and request.project_broker in SCHEMES)):
-        broker = RedisBroker(RedisService(scratch / "redis", redis))
-        return broker, "Redis was asked for" if asked else projects_redis(request)
     node, why = _node(request, scratch)
-    wanted = request.broker is None and request.project_broker in SCHEMES
-    return node, f"{why}; the project's is Redis, which is not installed" if wanted else why
-
-
-def projects_redis(request: Request) -> str:
-    """Why Redis was taken without being asked for."""
-    place = dict(request.sources).get("project's broker")
-    return f"the project's broker is Redis ({place})" if place else "the project's broker is Redis"
+    return node, "; ".join(filter(None, (why, _why_this_broker(request, RABBITMQ))))
 
 
 def _node(request: Request, scratch: Path) -> tuple[Broker, str]:
-    if request.broker == "rabbitmq":
+    if request.broker == RABBITMQ:
         return RabbitNode(scratch / "rabbitmq"), "RabbitMQ was asked for"
     if request.broker == "embedded":
         return EmbeddedNode(scratch / "broker"), "the embedded broker was asked for"

@@ -34,10 +34,12 @@ from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
 from bisect_celery.stack.container_files import archive_of, moved, tree_archive
 from bisect_celery.stack.container_program import ContainerRunning, Watch
+from bisect_celery.stack.container_redis import ContainerRedis
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
 from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis, Yard, hosts_of
 from bisect_celery.stack.container_slots import Slots
-from bisect_celery.stack.namespace import InNamespace, Space
+from bisect_celery.stack.namespace import Broker, InNamespace, Space
+from bisect_celery.stack.redis_broker import RedisBroker
 from bisect_celery.stack.services import KINDS, MYSQL, REDIS, Service, Taken
 from bisect_celery.stack.sharing import Sharing
 
@@ -48,11 +50,14 @@ REGISTRY_DEADLINE = 4.0
 # What `scripts/build-images` makes, taken where an official image is neither there nor to be had.
 STAND_INS = {
     "rabbitmq": "bisect-celery/rabbitmq:local",
+    "redis-broker": "bisect-celery/services:local",
     "worker": "bisect-celery/worker:local",
     **dict.fromkeys(KINDS, "bisect-celery/services:local"),
     MYSQL: "bisect-celery/mysql:local",
 }
-_BROKER = "rabbitmq"
+RABBITMQ = "rabbitmq"
+# The compose file's service for each kind of broker.
+BROKERS = {RABBITMQ: "rabbitmq", REDIS: "redis-broker"}
 _CHOSEN = ("RABBITMQ", "WORKER", "BUILDER", *(kind.upper() for kind in KINDS))
 
 # In a worker's container its init is process 1, and the worker that one's first child: orphans that it takes in stand
@@ -82,7 +87,7 @@ TRIAL = "/trial"
 CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
 
 
-def available(environ: Mapping[str, str], services: Sequence[str] = ()) -> tuple[bool, str]:
+def available(environ: Mapping[str, str], services: Sequence[str] = (), broker: str = RABBITMQ) -> tuple[bool, str]:
     """Whether containers can be had here and now, with these `services` beside the broker, and why or why not in words.
 
     Takes seconds at most.
@@ -93,7 +98,7 @@ def available(environ: Mapping[str, str], services: Sequence[str] = ()) -> tuple
             answers = f"Docker {engine.info().get('ServerVersion')} answers"
             if unreachable := _unreachable(engine, composition):
                 return False, f"{answers}, but {unreachable}"
-            wanted = [one for one in composition.services.values() if one.name not in KINDS or one.name in services]
+            wanted = [one for one in composition.services.values() if _needed(one.name, services, broker)]
             images = {service.image: service.name for service in wanted}
             absent = [image for image, name in images.items() if _present(engine, name, image, environ) is None]
             with engine.fresh(REGISTRY_DEADLINE) as asking:
@@ -105,10 +110,17 @@ def available(environ: Mapping[str, str], services: Sequence[str] = ()) -> tuple
     return True, answers
 
 
+def _needed(name: str, services: Sequence[str], broker: str) -> bool:
+    """Whether a service of the compose file has a part in a session with these beside this broker."""
+    if name in BROKERS.values():
+        return name == BROKERS[broker]
+    return name not in KINDS or name in services
+
+
 def _unreachable(engine: Engine, composition: Composition) -> str:
     """Why we could not reach the broker's ports, "" if we can."""
     machine = engine.elsewhere()
-    loopback = any(port.address.startswith("127.") for port in composition.services[_BROKER].ports)
+    loopback = any(port.address.startswith("127.") for port in composition.services[BROKERS[RABBITMQ]].ports)
     if not machine or not loopback:
         return ""
     return f"it is on {machine}, and the broker's ports would be published there only (BISECT_CELERY_PUBLISH)"
@@ -137,11 +149,13 @@ class ContainerStack:
         user_files: Mapping[str, Path] | None = None,
         services: Sequence[str] = (),
         more: bool = True,
+        broker: str = RABBITMQ,
     ) -> None:
         """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
         the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only, as are
         `user_files`, by where they stand in a build's home.
         `why` says in words why this stack was taken; `services` stand beside the broker, and `more` may come in later.
+        `broker` is its kind, one of `BROKERS`.
         Raises InfraError when no engine answers, UserError for a
         compose file that is not understood.
         """
@@ -165,7 +179,8 @@ class ContainerStack:
         self._version = str(info.get("ServerVersion"))
         self._cpus = float(info.get("NCPU") or 0)
         self._machine = str(info.get("Architecture"))
-        self._broker: ContainerBroker | None = None
+        self._kind = broker
+        self._broker: Broker | None = None
         self._runner: ContainerRunner | None = None
         self._slots: Slots | None = None
         self._sharing = Sharing()
@@ -179,7 +194,7 @@ class ContainerStack:
         images = ", ".join(dict.fromkeys(reference for reference, _ in self.images))
         return StackFacts(
             name="container",
-            broker="rabbitmq",
+            broker=self._kind,
             broker_version=self._broker.version if self._broker else "",
             emulated=False,
             why=self._why,
@@ -203,23 +218,26 @@ class ContainerStack:
             self._runner = self._new_runner()
             for name, network in self._composition.networks.items():
                 self._engine.create_network(self._names[name], network, labels(self._owner, "network"))
-            service = self._composition.services[_BROKER]
-            broker = ContainerBroker(self._engine, service, self._owner, self._prefix, self._names, self._cpus)
-            self._broker = broker
+            self._broker = broker = self._new_broker()
             broker.start(cancel)
             for kind in self._services:
                 self._start_service(kind, cancel)
-            self._new_slots(broker)
+            self._new_slots()
             self.facts = self._describe()
         except BaseException:
             self.stop()
             raise
 
+    def _new_broker(self) -> Broker:
+        service = self._composition.services[BROKERS[self._kind]]
+        made_from = (self._engine, service, self._owner, self._prefix, self._names, self._cpus)
+        return RedisBroker(ContainerRedis(*made_from)) if self._kind == REDIS else ContainerBroker(*made_from)
+
     def _with_images(self, cancel: Cancel) -> Composition:
         """The composition with the images that the engine really has, pulled where need be."""
         services, images = {}, dict(self.images)
         for name, service in self._composition.services.items():
-            if name in KINDS and name not in self._services:
+            if not _needed(name, self._services, self._kind):
                 services[name] = service
                 continue
             reference = self._image(name, service.image, cancel)
@@ -283,13 +301,15 @@ class ContainerStack:
         if kind in self._services:
             return True
         broker, slots = self._broker, self._slots
+        if broker is not None and kind in broker.serves:
+            return True
         if broker is None or slots is None or not self._more or not self._obtainable(kind):
             return False
         self._services.append(kind)
         self._composition = self._with_images(cancel)
         self._start_service(kind, cancel)
         slots.close(self._engine)  # the next ones know its name
-        self._new_slots(broker)
+        self._new_slots()
         self.facts = self._describe()
         return True
 
@@ -314,8 +334,10 @@ class ContainerStack:
         database.start(cancel)
         self._versions[kind] = database.version
 
-    def _new_slots(self, broker: ContainerBroker) -> None:
-        hosts = {broker.inside_host: broker.inside_address, **hosts_of(self._services, self._databases)}
+    def _new_slots(self) -> None:
+        named = self._broker
+        ours = {named.inside_host: named.inside_address} if isinstance(named, ContainerBroker) else {}
+        hosts = {**ours, **hosts_of(self._services, self._databases)}
         slot = self._composition.services["slot"]
         self._slots = Slots(slot, self._owner, self._prefix, self._names, hosts)
 

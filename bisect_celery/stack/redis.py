@@ -96,7 +96,7 @@ class RedisService:
         with self._lock:
             server = self._servers[name]
             self._down.add(name)
-        _say(server.bindings, "SHUTDOWN SAVE")
+        told_to(server.bindings, "SHUTDOWN SAVE")
         if not cancel.wait(lambda: not server.process.alive(), ASK_DEADLINE):
             raise InfraError("Redis did not end when it was told to.")
 
@@ -117,11 +117,7 @@ class RedisService:
         folder = self._folder / name
         folder.mkdir(parents=True, mode=0o700)
         bindings = Bindings(REDIS, LOOPBACK, free_ports(1)[0], "0", password=secrets.token_urlsafe(24))
-        settings = (
-            f"port {bindings.port}", f"bind {LOOPBACK}", f"requirepass {bindings.password}", f'dir "{folder}"',
-            'save ""', "appendonly no", "daemonize no",
-        )  # fmt: skip
-        write_private(folder / "redis.conf", "\n".join(settings) + "\n")
+        write_private(folder / "redis.conf", settings(bindings, bind=LOOPBACK, folder=str(folder)))
         return _started(self._program, folder, bindings)
 
     def drop(self, name: str) -> None:
@@ -143,6 +139,15 @@ class RedisService:
             remove_folder(server.folder)
 
 
+def settings(bindings: Bindings, *, bind: str, folder: str) -> str:
+    """The configuration of a server that keeps nothing unless it is told to."""
+    lines = (
+        f"port {bindings.port}", f"bind {bind}", f"requirepass {bindings.password}", f'dir "{folder}"',
+        'save ""', "appendonly no", "daemonize no",
+    )  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
 def _started(program: Path, folder: Path, bindings: Bindings) -> _Server:
     with (folder / "redis.log").open("ab") as log:
         words = ["/bin/sh", "-c", _BESIDE_ITS_LABEL, str(program), str(folder / "redis.conf")]
@@ -151,16 +156,16 @@ def _started(program: Path, folder: Path, bindings: Bindings) -> _Server:
 
 def _serves(server: _Server, cancel: Cancel) -> bool:
     """Wait until it does, or cannot."""
-    cancel.wait(lambda: not server.process.alive() or _pongs(server.bindings), START_DEADLINE, poll=0.005)
-    return server.process.alive() and _pongs(server.bindings)
+    cancel.wait(lambda: not server.process.alive() or speaks(server.bindings), START_DEADLINE, poll=0.005)
+    return server.process.alive() and speaks(server.bindings)
 
 
-def _pongs(bindings: Bindings) -> bool:
+def speaks(bindings: Bindings) -> bool:
     """Whether it lets us in and answers: somebody else's server on the port would not know the password."""
-    return _say(bindings, "PING") == b"+OK\r\n+PONG\r\n"
+    return told_to(bindings, "PING") == b"+OK\r\n+PONG\r\n"
 
 
-def _say(bindings: Bindings, command: str) -> bytes:
+def told_to(bindings: Bindings, command: str) -> bytes:
     """What it answers to our password and a command; as much as it says before it closes, b"" where it does not listen.
 
     By hand, because a client of its own would wait and try again.
