@@ -232,6 +232,7 @@ def facts(app):
         "result_at": result_address(app),
         "broker_kind": configured_broker(app),
         "transport": transport(app),
+        "event_exchange": setting(app, "event_exchange", "CELERY_EVENT_EXCHANGE"),
         "default_queue": setting(app, "task_default_queue", "CELERY_DEFAULT_QUEUE"),
         "everywhere": everywhere(app),
     }

@@ -49,7 +49,7 @@ class Counts:
     def listen(self) -> bool:
         """Hear the workers' events, once there is an exchange for them: whether there is."""
         assert self._monitor is not None
-        return self._monitor.listen()
+        return self._monitor.listen(self._signs.event_exchange)
 
     # --- in each step
 
@@ -77,7 +77,7 @@ class Counts:
             self.unclaimed = sum(queue.ready for queue in queues if queue.consumers == 0)
         self._ledger.counted(began, queues)
         if self._monitor is not None and self._signs.judging:
-            self._monitor.listen()  # again, after the broker was away
+            self.listen()  # again, after the broker was away
         self._next = self._now() + COUNT_EVERY
 
     def _consumers(self, names: list[str]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from bisect_celery.lab.missing import missing_in
 from bisect_celery.lab.plan import OURS
 from bisect_celery.model import Failure, Probe, Stage, WorkerFacts
 from bisect_celery.probe import logs
+from bisect_celery.probe.events import EXCHANGE
 
 AMQP_PORT = 5672
 DEFAULT_PORTS = {"redis": 6379}
@@ -53,7 +54,8 @@ class Signs:
 
     `whole` is the last wave that a probe file has sent wholly, `everywhere` a task that every app has, as the sender
     says. `consumed`: on how many workers' word each queue is consumed, when last asked (None: nobody said);
-    `transport` those of the project's transport options that say what things are called. `services` are addresses of
+    `transport` those of the project's transport options that say what things are called, `event_exchange` where its
+    workers' events go. `services` are addresses of
     the trial's own services. While `judging`, set by the watch once the worker is ready, lines of the worker's log that
     the user named are counted.
     """
@@ -76,6 +78,7 @@ class Signs:
         self.asked: dict[str, Any] | None = None
         self.consumed: dict[str, int] | None = None
         self.transport: dict[str, Any] = {}
+        self.event_exchange = EXCHANGE
         self.question = 0
         self.whole = 0
         self.everywhere = ""
@@ -226,6 +229,7 @@ class Signs:
         self._learn_secrets(said.get("secrets") or [])
         self.loaded, self.everywhere = True, facts["everywhere"]
         self.transport = facts.get("transport") or {}
+        self.event_exchange = facts.get("event_exchange") or EXCHANGE
         self.facts = WorkerFacts(
             celery=facts.get("celery"),
             python=facts.get("python"),

@@ -52,17 +52,17 @@ class Monitor:
         self._events: list[dict[str, Any]] = []
         self._listening = False
 
-    def listen(self) -> bool:
+    def listen(self, exchange: str = EXCHANGE) -> bool:
         """Bind to the worker's event exchange once it is there; False while it is not. Raises InfraError."""
         if self._listening:
             return True
         with self._answered():
             channel = self._connection.channel()
             try:
-                channel.exchange_declare(EXCHANGE, "topic", passive=True)
+                channel.exchange_declare(exchange, "topic", passive=True)
             except amqp.exceptions.ChannelError:
                 return False
-            queue = self._queue(channel)
+            queue = self._queue(channel, exchange)
             queue.consume()
         self._listening = True
         return True
@@ -77,10 +77,10 @@ class Monitor:
             what = "does not answer" if isinstance(error, TimeoutError) else "closed our connection"
             raise InfraError(f"The broker {what}: {type(error).__name__}.") from error
 
-    def _queue(self, channel: Any) -> Any:
+    def _queue(self, channel: Any, exchange: str) -> Any:
         queue = Queue(QUEUE, exclusive=True, auto_delete=True, durable=False, channel=channel)
         queue.declare()
-        queue.bind_to(EXCHANGE, routing_key="#")
+        queue.bind_to(exchange, routing_key="#")
         # What is not JSON is another program's: no event of a worker's, and no trouble of ours.
         ignore = lambda message, error: None  # noqa: E731
         options: dict[str, Any] = {"no_ack": True, "accept": ["json"], "on_decode_error": ignore}

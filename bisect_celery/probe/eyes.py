@@ -16,8 +16,8 @@ class Eyes(Protocol):
     Every method raises InfraError when the broker went, or does not answer.
     """
 
-    def listen(self) -> bool:
-        """Hear the workers' events, once that can be; False while it cannot."""
+    def listen(self, exchange: str) -> bool:
+        """Hear the workers' events, once that can be; False while it cannot. `exchange` is where they go."""
         ...
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:

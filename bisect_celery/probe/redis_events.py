@@ -56,12 +56,18 @@ class RedisMonitor:
         self._trouble = (OSError, *channel.connection_errors)
         with self._answered():
             self._heard = self._client.pubsub(ignore_subscribe_messages=True)
-            self._heard.psubscribe(f"*{EXCHANGE}*")
-            self._heard.get_message(
-                timeout=ANSWER_DEADLINE
-            )  # its word that it will tell: from now on nothing is missed
+            self._subscribe(EXCHANGE)
 
-    def listen(self) -> bool:
+    def _subscribe(self, exchange: str) -> None:
+        self._heard.psubscribe(f"*{exchange}*")
+        self._heard.get_message(timeout=ANSWER_DEADLINE)  # its word that it will tell: from now on nothing is missed
+        self._exchange = exchange
+
+    def listen(self, exchange: str) -> bool:
+        """Known before a worker starts."""
+        if exchange != self._exchange:
+            with self._answered():
+                self._subscribe(exchange)
         return True
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:

@@ -70,6 +70,11 @@ def assert_completed(tried: Tried, *sources: str) -> None:
 TOKEN = "app.conf.api_token = os.environ['TOKEN']"
 
 
+@of(Scenario(shop(PLAIN, "app.conf.event_exchange = 'shop.told'")))
+def test_events_may_go_elsewhere(tried: Tried) -> None:
+    assert_completed(tried, "event", "log", "result")
+
+
 @of(Scenario(shop(TOKEN, PLAIN), variables=(("TOKEN", "a-canary-of-ours"),)))
 def test_good(tried: Tried) -> None:
     assert_completed(tried, "event", "log", "result")
