@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from bisect_celery.config.compose import Composed, files_beside, order_of, understood, usual_files
+from bisect_celery.config.compose import Read as ReadCompose
 from bisect_celery.config.detect import Detected, detect
 from bisect_celery.config.listing import FolderListing, Listing
-from bisect_celery.config.load import Loaded, Variable, load
-from bisect_celery.config.request import describe, to_request, told_of_message
+from bisect_celery.config.load import Loaded, Variable, load, relative
+from bisect_celery.config.request import describe, led_to_ours, to_request, told_of_compose, told_of_message
 from bisect_celery.config.settings import KEYS
 
 __all__ = [
     "KEYS",
+    "Composed",
     "Detected",
     "FolderListing",
     "Listing",
     "Loaded",
+    "ReadCompose",
     "Variable",
     "describe",
     "detect",
+    "files_beside",
+    "led_to_ours",
     "load",
+    "order_of",
+    "relative",
     "to_request",
+    "told_of_compose",
     "told_of_message",
+    "understood",
+    "usual_files",
 ]

@@ -59,16 +59,20 @@ class Candidate:
     source: str
 
 
-def detect(listing: Listing, *, typed_in: str = "", app: str | None = None) -> Detected:
+def detect(
+    listing: Listing, *, typed_in: str = "", app: str | None = None, started: Sequence[Command] = ()
+) -> Detected:
     """What the files of a revision say. `typed_in` is the folder the command was typed in: an app there is preferred.
 
     `app` is the user's own `--app`: then only its folder and start line are looked for. Raises UserError when there
-    is no app, or more than one.
+    is no app, or more than one. `started` are the start lines of a compose file that was resolved: they come first.
     """
     files = Cached(listing)
-    commands = _commands(files)
+    commands = [*started, *_commands(files)]
     apps = find_apps(files)
-    found = _the_users(files, app, typed_in) if app is not None else _the_one(files, commands, apps, typed_in)
+    found = (
+        _the_users(files, app, typed_in) if app is not None else _the_one(files, commands, apps, typed_in, started[:1])
+    )
     old = found.spec == DJCELERY
     matching = [one for one in commands if (one.manage if old else _starts(files, one, found))]
     broker, broker_source = named_broker(files) or (None, "")
@@ -129,7 +133,11 @@ def _the_users(files: Cached, app: str, typed_in: str) -> Candidate:
     return Candidate(app, located[0], located[1], "--app")
 
 
-def _the_one(files: Cached, commands: Sequence[Command], apps: Sequence[App], typed_in: str) -> Candidate:
+def _the_one(
+    files: Cached, commands: Sequence[Command], apps: Sequence[App], typed_in: str, chosen: Sequence[Command]
+) -> Candidate:
+    if first := _unique(_started(files, chosen, typed_in)):
+        return first[0]
     started = _unique(_started(files, commands, typed_in))
     defined = _unique(Candidate(app.spec, _folder(files, app.root), app.path, app.source) for app in apps)
     for candidates in (_inside(started, typed_in), _inside(defined, typed_in), started, defined):

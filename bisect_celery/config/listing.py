@@ -72,5 +72,9 @@ class Cached:
             self._texts[path] = self._usable(self._listing.read(path) if path in self.known else None)
         return self._texts[path]
 
+    def content(self, path: str) -> bytes | None:
+        """The file as it is, whatever its size; None when it is absent."""
+        return self._listing.read(path) if path in self.known else None
+
     def _usable(self, content: bytes | None) -> str:
         return content.decode("utf-8", "replace") if content is not None and len(content) <= self.MOST else ""

@@ -70,6 +70,10 @@ class Loaded:
         value = self.settings.get(key)
         return value if isinstance(value, kind) else default
 
+    def worker_services(self) -> tuple[str, ...]:
+        """The names in `--service` that are no kinds of ours: services of the project's compose file."""
+        return tuple(name for name in self.get("service", tuple, ()) if name not in values.KINDS)
+
 
 T = TypeVar("T")
 

@@ -11,14 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bisect_celery.config import secret
 from bisect_celery.config.commands import worker_command, worker_words
+from bisect_celery.config.compose import Composed, service_source, unknown_service
 from bisect_celery.config.detect import Detected
 from bisect_celery.config.load import Loaded
 from bisect_celery.config.message import HINT, Stuck
+from bisect_celery.config.rebind import rebound
 from bisect_celery.config.settings import SETTINGS
+from bisect_celery.config.values import KINDS
 from bisect_celery.core import scenario
 from bisect_celery.errors import UserError
-from bisect_celery.model import Probe, Request, Script, Step
+from bisect_celery.model import Companion, Probe, Request, Script, Step
 
 DEFAULT = "default"
 HIDDEN = "***"
@@ -34,6 +38,7 @@ def to_request(
     bad: str,
     paths: Sequence[str] = (),
     repository: Path,
+    composed: Composed | None = None,
 ) -> Request:
     """The Request of a run. `good`, `bad` and `paths` are as typed; `detected` is of the BAD revision.
 
@@ -41,7 +46,8 @@ def to_request(
     production's whole start line can be pasted. The sources also tell what was left out of it ("worker left out") and
     which other start lines the project has ("other workers"). Raises UserError.
     """
-    sources = {"good": "argument", "bad": "argument", **loaded.sources}
+    composed = composed or NOTHING
+    sources = {"good": "argument", "bad": "argument", **loaded.sources, **_sources_of(composed)}
     sources.setdefault("app", detected.app_source)
     start, worker = _worker(loaded, detected, sources)
     if detected.broker and "broker" not in sources:
@@ -60,15 +66,18 @@ def to_request(
         probe=probe,
         worker=worker,
         start=start,
-        environment=tuple((one.name, one.value) for one in loaded.variables),
-        secrets=loaded.secrets,
+        environment=_environment(loaded, composed, sources),
+        secrets=secret.unique((*loaded.secrets, *composed.secrets)),
         overlays=loaded.overlays,
         django_settings=detected.django_settings,
         project_broker=detected.broker,
         sources=tuple(sorted(sources.items())),
+        worker_image=composed.image,
+        companions=composed.companions,
     )
     request = dataclasses.replace(bare, **_said(loaded, ""))
     request = dataclasses.replace(request, beside=tuple(map(_words_of, request.beside)))
+    request = _beside_compose(request, composed)
     request = dataclasses.replace(request, services=_services(request))
     if probe.judges and request.fails is not None and request.fails < 1:
         raise UserError(
@@ -76,6 +85,60 @@ def to_request(
             "Leave one of them out.",
         )
     return request
+
+
+NOTHING = Composed((), "")
+
+
+def _sources_of(composed: Composed) -> dict[str, str]:
+    """What is told of a compose file: where it is, what was made of it, and what the user ought to know."""
+    if not composed.files:
+        return {}
+    found = {"compose": composed.named, "compose files": ", ".join(composed.files)}
+    beside = ", ".join(f"{one.name} ({one.image})" for one in composed.companions)
+    parts = [f"the worker is its service {composed.worker}"] if composed.worker else []
+    parts += [f"beside the trials stand {beside}"] if beside else []
+    found["compose service"] = service_source(composed.source, composed.worker)
+    found["compose told"] = "; ".join((*parts, *composed.notes))
+    return found
+
+
+def told_of_compose(request: Request) -> str | None:
+    """What was made of the project's compose file, in a line."""
+    sources = dict(request.sources)
+    told = sources.get("compose told")
+    return f"{sources['compose files']}: {told.rstrip('.')}." if told else None
+
+
+def _environment(loaded: Loaded, composed: Composed, sources: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """The worker's of the compose file; what the user said is louder."""
+    for one in composed.variables:
+        sources.setdefault(f"env {one.name}", one.source)
+    pairs = {one.name: one.value for one in (*composed.variables, *loaded.variables)}
+    return tuple(pairs.items())
+
+
+def _beside_compose(request: Request, composed: Composed) -> Request:
+    """The kinds that `--service` asks for are ours: what the compose file has of them gives way, with all that led
+    there. Its other names are of services of that file."""
+    kinds = tuple(name for name in request.services if name in KINDS)
+    for name in request.services:
+        if name not in kinds and not composed.worker:
+            raise unknown_service(name, composed.services)
+    theirs = [one for one in request.companions if one.kind in kinds]
+    kept = tuple(one for one in request.companions if one not in theirs)
+    return dataclasses.replace(led_to_ours(request, theirs), services=kinds, companions=kept)
+
+
+def led_to_ours(request: Request, companions: Sequence[Companion]) -> Request:
+    """The request with the compose file's variables leading to servers of ours in place of these companions; what the
+    user said by name stays."""
+    sources = dict(request.sources)
+    theirs = [pair for pair in request.environment if sources.get(f"env {pair[0]}") == sources.get("compose service")]
+    moved = dict(rebound(theirs, companions))
+    return dataclasses.replace(
+        request, environment=tuple((name, moved.get(name, value)) for name, value in request.environment)
+    )
 
 
 def _stuck(loaded: Loaded, sources: dict[str, str]) -> Probe:
@@ -234,6 +297,7 @@ def _settings(request: Request) -> list[tuple[str, object]]:
         ("app", request.app),
         ("subfolder", request.subfolder or "."),
         ("worker", shlex.join(request.worker)),
+        ("compose", dict(request.sources).get("compose files")),
         *((setting.key, operator.attrgetter(setting.field)(request)) for setting in SETTINGS if setting.field),
         ("django-settings", request.django_settings),
     ]

@@ -198,16 +198,30 @@ SERVICES = {
 }
 
 
+KINDS = tuple(dict.fromkeys(SERVICES.values()))
+
+
 def services(given: Given) -> tuple[str, ...]:
-    """What stands beside the broker, as a list or with commas; of databases one."""
+    """What stands beside the broker, as a list or with commas, of databases one; any other name is that of a service
+    of the project's compose file."""
     texts = given.raw if isinstance(given.raw, (list, tuple)) else [string(given)]
     names = [name for text in texts for name in re.split(r"[,\s]+", str(text).strip()) if name]
     for name in names:
-        one_of(*SERVICES)(dataclasses.replace(given, raw=name))
-    found = tuple(dict.fromkeys(SERVICES[name] for name in names))
-    if len(set(found) - {"redis"}) > 1:
+        if name not in SERVICES and (near := difflib.get_close_matches(name, SERVICES, 1, 0.85)):
+            raise UserError(f"{given.label} is {', '.join(KINDS)} or a service of the compose file, not {name}.",
+                            f"Did you mean {near[0]}?")  # fmt: skip
+    found = tuple(dict.fromkeys(SERVICES.get(name, name) for name in names))
+    if len(set(found) & set(KINDS) - {"redis"}) > 1:
         raise UserError(f"{given.label} names two databases, and a trial has one.", "Leave one of them out.")
     return found
+
+
+def compose(given: Given) -> tuple[Path, ...]:
+    """The project's compose files; none of them, where it is to be left alone."""
+    texts = given.raw if isinstance(given.raw, (list, tuple)) else [given.raw]
+    if all(str(text).strip().lower() in ("none", "false", "no", "off", "0") for text in texts):
+        return ()
+    return tuple(path(dataclasses.replace(given, raw=text)) for text in texts)
 
 
 def path(given: Given) -> Path:

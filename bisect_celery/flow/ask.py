@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisect_celery import config
-from bisect_celery.config.listing import FolderListing
+from bisect_celery.config.listing import Cached, FolderListing
+from bisect_celery.flow import composed
 from bisect_celery.home import Home
 from bisect_celery.lab.workload import need_folder
 from bisect_celery.model import Request
@@ -50,12 +51,14 @@ def request(typed: Typed, home: Home) -> Request:
     user = open_repository(typed.folder)
     loaded = config.load(typed.flags, typed_in=typed.folder, root=user.root, caller_environment=typed.caller)
     repository, tree = _tree(typed, home.make(), user)
-    workload = loaded.settings.get("workload")
+    workload, said = loaded.settings.get("workload"), None
     if isinstance(workload, Path):
         detected = config.detect(FolderListing(need_folder(workload)), app=loaded.text("app"))
     else:
         listing = TreeListing(repository, tree)
-        detected = config.detect(listing, typed_in=user.subfolder, app=loaded.text("app"))
+        said = _composed(typed, loaded, repository, listing)
+        started = said.commands if said is not None else ()
+        detected = config.detect(listing, typed_in=user.subfolder, app=loaded.text("app"), started=started)
     return config.to_request(
         loaded,
         detected,
@@ -63,7 +66,22 @@ def request(typed: Typed, home: Home) -> Request:
         bad=typed.bad,
         paths=user.pathspecs(typed.paths),
         repository=user.root,
+        composed=said,
     )
+
+
+def _composed(
+    typed: Typed, loaded: config.Loaded, repository: PrivateRepository, listing: TreeListing
+) -> config.Composed | None:
+    """What the project's compose file says at BAD, and whether it says something else at GOOD."""
+    found = composed.composed(loaded, Cached(listing))
+    if found is None or not found.contents or typed.good in (WORKING_TREE, typed.bad):
+        return found
+    at_good = Cached(TreeListing(repository, repository.resolve(typed.good).tree))
+    if not composed.differs(found, at_good):
+        return found
+    note = f"at {typed.good} it is another one: every trial has that of {typed.bad}"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _tree(typed: Typed, home: Home, user: UserRepository) -> tuple[PrivateRepository, str]:

@@ -76,8 +76,8 @@ def attempt(
         with running(room, as_of=_date(room, asked.bad, bisection)) as lab:
             if bisection is not None and asked.python is None:
                 _hold_python(room, lab, bisection)
-            provide(room, lab, plan_of(asked))
-            one = _One(room, lab, plan_of(asked), listener)
+            provide(room, lab, plan_of(room.request))
+            one = _One(room, lab, plan_of(room.request), listener)
             if bisection is None:
                 return one.run(tree, deadline.before(asked.ceiling), None)
             baseline = one.baseline(bisection, asked)

@@ -34,7 +34,10 @@ def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Diffe
 
 
 def _services(facts: StackFacts) -> list[Difference]:
-    ours = [(kind, f"{NAMES[kind]} {version}".strip() + ", fresh in each trial") for kind, version in facts.services]
+    ours = [
+        (kind, f"{NAMES.get(kind, kind)} {version}".strip() + ", fresh in each trial")
+        for kind, version in facts.services
+    ]
     found = [Difference(kind, "the project's", words, "`--service`") for kind, words in ours]
     if not any(kind in DATABASES for kind, _ in facts.services):
         file = "an SQLite file of the trial's own in DATABASE_URL"

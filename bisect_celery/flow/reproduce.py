@@ -66,8 +66,8 @@ def reproduce(
         if repository is not None:
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:
-            plan: Plan | None = plan_of(asked)
-            provide(room, lab, plan_of(asked))
+            plan: Plan | None = plan_of(room.request)
+            provide(room, lab, plan_of(room.request))
             while plan is not None:
                 plan = _kept(lab, asked, _order(room, what, tree, plan), stay)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from bisect_celery import proc
-from bisect_celery.config import told_of_message
+from bisect_celery.config import told_of_compose, told_of_message
 from bisect_celery.core.redact import Redactor
 from bisect_celery.core.scenario import restarts_broker
 from bisect_celery.errors import UserError
@@ -104,8 +104,9 @@ def opened(
             session = Session(id=identity, command=command, request=request, started_at=now(), earlier=earlier)
             redactor = Redactor(request.secrets)
             store.redact = redactor.exact
-            if (told := told_of_message(request)) is not None:
-                listener(Note(told))
+            for told in (told_of_message(request), told_of_compose(request)):
+                if told is not None:
+                    listener(Note(told))
             try:
                 yield Room(
                     session, request, home, store, repository, redactor, cancel, listener, folder, scratch, guardian
@@ -179,6 +180,10 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
     workload = Workload(room.request.workload, room.scratch / "workload") if room.request.workload else None
     try:
         room.listener(StackTaken(stack.facts, room.session.id))
+        if stack.facts.name == "process":
+            if (missing := stacks.left_out(room.request)) is not None:
+                room.listener(Note(missing))
+            room.request = stacks.for_processes(room.request)
         stack.start(room.cancel)
         lab = Lab(
             room.repository,
@@ -267,6 +272,8 @@ def digest(room: Room, lab: Lab, as_of: str) -> Callable[[Plan], str]:
             parts.append([list(words) for words in plan.beside])
         if facts.services or plan.migrate:
             parts.append([[list(one) for one in facts.services], plan.migrate])
+        if request.companions:
+            parts.append(codec.encode(request.companions))
         if lab.workload is not None:
             parts.append(lab.workload.digest)
         return room.store.fingerprint(json.dumps(parts))

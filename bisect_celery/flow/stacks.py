@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from bisect_celery.config import led_to_ours
 from bisect_celery.environment.local import LocalRunner
 from bisect_celery.environment.user_files import files, with_pip_conf
 from bisect_celery.errors import UserError
@@ -23,8 +25,9 @@ from bisect_celery.stack.process import ProcessStack
 from bisect_celery.stack.rabbitmq import RabbitNode, find_rabbitmq
 from bisect_celery.stack.redis import RedisService, find_redis
 from bisect_celery.stack.redis_broker import SCHEMES, RedisBroker
-from bisect_celery.stack.services import MARIADB, MYSQL, NAMES, POSTGRES, REDIS, Service
+from bisect_celery.stack.services import DATABASES, KINDS, MARIADB, MYSQL, NAMES, POSTGRES, REDIS, Service
 
+BROKER = "rabbitmq"
 HERE = "no container engine with images answers"
 
 
@@ -36,7 +39,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     if request.stack == "container" and kind is None:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
     if kind is None or request.broker == "embedded":
-        return _processes(request, home, scratch, "asked for" if request.stack else reason or HERE)
+        return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
     environ = with_pip_conf(os.environ)
     why = "asked for" if request.stack else "a container engine answers"
     return container.ContainerStack(
@@ -49,6 +52,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         services=request.services,
         more=request.upgrade_from is None,
         broker=kind,
+        companions=request.companions,
     )
 
 
@@ -78,6 +82,21 @@ def _why_this_broker(request: Request, kind: str) -> str:
 def _projects_redis(request: Request) -> str:
     place = dict(request.sources).get("project's broker")
     return f"the project's broker is Redis ({place})" if place else "the project's broker is Redis"
+
+
+def for_processes(request: Request) -> Request:
+    """The request with servers of this machine in place of the compose file's, which are containers."""
+    theirs = [one for one in request.companions if one.kind in KINDS]
+    kinds = dict.fromkeys((*request.services, *(one.kind for one in theirs)))
+    database = next((kind for kind in kinds if kind in DATABASES), None)
+    services = tuple(kind for kind in kinds if kind not in DATABASES or kind == database)
+    return replace(led_to_ours(request, theirs), services=services, companions=())
+
+
+def left_out(request: Request) -> str | None:
+    """What the compose file has that only containers can be, in a sentence."""
+    names = [one.name for one in request.companions if one.kind not in (*KINDS, BROKER)]
+    return f"Without containers there is no {', no '.join(names)}." if names else None
 
 
 def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:

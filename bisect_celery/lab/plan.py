@@ -193,6 +193,7 @@ class Plan:
             "broker_url": broker_url,
             "result_url": result_url or "rpc://",
             "work_dir": place.work_dir,
+            "checkout": place.checkout,
             **bound,
         }
         for name, value in self.variables:

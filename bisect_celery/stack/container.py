@@ -21,6 +21,7 @@ from pathlib import Path
 from bisect_celery.errors import InfraError
 from bisect_celery.model import (
     Cancel,
+    Companion,
     Dump,
     Environment,
     Owner,
@@ -29,6 +30,7 @@ from bisect_celery.model import (
     StackFacts,
 )
 from bisect_celery.stack import compose, pyspy
+from bisect_celery.stack.companions import Cast, broker_hosts, need_images
 from bisect_celery.stack.compose import Composition
 from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
@@ -40,7 +42,7 @@ from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis,
 from bisect_celery.stack.container_slots import Slots
 from bisect_celery.stack.namespace import Broker, InNamespace, Space
 from bisect_celery.stack.redis_broker import RedisBroker
-from bisect_celery.stack.services import KINDS, MYSQL, REDIS, Service, Taken
+from bisect_celery.stack.services import COMPANIONS, KINDS, MYSQL, REDIS, Service, Taken
 from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
@@ -150,12 +152,13 @@ class ContainerStack:
         services: Sequence[str] = (),
         more: bool = True,
         broker: str = RABBITMQ,
+        companions: Sequence[Companion] = (),
     ) -> None:
         """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
         the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only, as are
         `user_files`, by where they stand in a build's home.
         `why` says in words why this stack was taken; `services` stand beside the broker, and `more` may come in later.
-        `broker` is its kind, one of `BROKERS`.
+        `broker` is its kind, one of `BROKERS`; `companions` are those of the project's compose file.
         Raises InfraError when no engine answers, UserError for a
         compose file that is not understood.
         """
@@ -187,6 +190,8 @@ class ContainerStack:
         self._services, self._more = list(services), more
         self._databases: list[ContainerDatabase] = []
         self._versions: dict[str, str] = {}
+        self._companions = tuple(companions)
+        self.absent: tuple[str, ...] = ()
         self.images: tuple[tuple[str, str], ...] = ()
         self.facts = self._describe()
 
@@ -200,8 +205,14 @@ class ContainerStack:
             why=self._why,
             walled=True,
             detail=f"Docker {self._version}; {images}" if images else f"Docker {self._version}",
-            services=tuple((kind, self._versions.get(kind, "")) for kind in self._services),
+            services=tuple((kind, self._versions.get(kind, "")) for kind in self._services) + self._beside(),
         )
+
+    def _beside(self) -> tuple[tuple[str, str], ...]:
+        """What the project's compose file has beside its worker: its kind or name, and its image."""
+        theirs = [one for one in self._companions if one.kind != RABBITMQ]
+        absent = [(name, "not there: its image cannot be had") for name in self.absent]
+        return (*((one.kind or one.name, one.image) for one in theirs), *absent)
 
     @property
     def runner(self) -> ContainerRunner:
@@ -222,7 +233,14 @@ class ContainerStack:
             broker.start(cancel)
             for kind in self._services:
                 self._start_service(kind, cancel)
+            theirs = [one for one in self._companions if one.kind != RABBITMQ]
+            players = [one for one in self._companions if one.kind == RABBITMQ]
+            found, self.absent = need_images(self._engine, theirs, cancel, STAND_INS)
+            self._companions = (*players, *found)
             self._new_slots()
+            if found and self._slots is not None:
+                with self._slots.taken(self._engine, cancel):
+                    """What cannot be started is told before anything is built."""
             self.facts = self._describe()
         except BaseException:
             self.stop()
@@ -298,7 +316,7 @@ class ContainerStack:
     # --- services
 
     def serve(self, kind: str, cancel: Cancel) -> bool:
-        if kind in self._services:
+        if kind in self._services or any(one.kind == kind for one in self._companions):
             return True
         broker, slots = self._broker, self._slots
         if broker is not None and kind in broker.serves:
@@ -338,12 +356,17 @@ class ContainerStack:
         named = self._broker
         ours = {named.inside_host: named.inside_address} if isinstance(named, ContainerBroker) else {}
         hosts = {**ours, **hosts_of(self._services, self._databases)}
-        slot = self._composition.services["slot"]
-        self._slots = Slots(slot, self._owner, self._prefix, self._names, hosts)
+        if isinstance(named, ContainerBroker):
+            hosts |= broker_hosts(self._companions, named.inside_address)
+        theirs = [one for one in self._companions if one.kind != RABBITMQ]
+        described = self._composition.services
+        cast = Cast(self._yard(), theirs, described, hosts) if theirs else None
+        self._slots = Slots(described["slot"], self._owner, self._prefix, self._names, hosts, cast)
 
     def _of_slot(self, slot: str) -> list[Service]:
         redis = [SlotRedis(self._yard(), self._composition.services[REDIS], slot)] if REDIS in self._services else []
-        return [*redis, *self._databases]
+        mates = self._slots.mates(slot) if self._slots is not None else None
+        return [*redis, *self._databases, *(mates.services if mates is not None else ())]
 
     # --- places
 
@@ -372,13 +395,16 @@ class ContainerStack:
         with contextlib.ExitStack() as leaving:
             namespace = leaving.enter_context(broker.namespace(name, cancel, alone=alone))
             engine = leaving.enter_context(self._engine.fresh())
-            slot = leaving.enter_context(slots.taken(engine))
+            slot = leaving.enter_context(slots.taken(engine, cancel))
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
             room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
             taken = Taken.of(self._of_slot(slot), name, cancel)
             leaving.callback(taken.drop)
+            mates = slots.mates(slot)
             place = ContainerPlace(engine, room, layout, artifacts, namespace, taken)
+            if mates is not None:
+                place.bindings = {**place.bindings, COMPANIONS: " ".join(sorted(mates.known))}
             leaving.callback(place.stop)
             place.fill()
             yield place
@@ -498,16 +524,13 @@ class ContainerPlace(InNamespace):
 
     def copy_database(self, key: str) -> bool:
         """Not of a file: it is in a volume, and as quickly migrated as brought there."""
-        database = self._taken.database()
-        return database is not None and database.copy(self._taken.name, key)
+        return self._taken.copy_databases(key)
 
     def empty_database(self) -> None:
-        if (database := self._taken.database()) is not None:
-            database.empty(self._taken.name)
+        self._taken.empty_databases()
 
     def keep_database(self, key: str) -> None:
-        if (database := self._taken.database()) is not None:
-            database.keep(self._taken.name, key)
+        self._taken.keep_databases(key)
 
     def save(self, archive: Path) -> None:
         with tempfile.TemporaryFile(dir=self._room.spool) as file:

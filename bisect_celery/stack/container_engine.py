@@ -212,6 +212,7 @@ class Engine:
         shared: Mapping[str, str] | None = None,
         cpus_at_most: float = 0.0,
         hosts: Mapping[str, str] | None = None,
+        entrypoint: Sequence[str] | None = None,
     ) -> str:
         """Make a container of a service of our compose file; its id.
 
@@ -224,6 +225,7 @@ class Engine:
             created = self.api.create_container(
                 image or service.image,
                 command=list(command if command is not None else service.command) or None,
+                entrypoint=list(entrypoint) if entrypoint else None,
                 name=name,
                 user=service.user or None,
                 hostname=service.hostname or None,

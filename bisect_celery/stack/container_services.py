@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Owner
@@ -35,31 +36,31 @@ from bisect_celery.stack.services import (
 START_DEADLINE = 120.0
 PORTS = {REDIS: 6379, POSTGRES: 5432, MARIADB: 3306, MYSQL: 3306}
 # Where everybody may write in every image; the file of a password is put in beside.
-_DATA, _SECRETS = "/var/tmp/data", "var/tmp/bisect-celery"
+DATA, _SECRETS = "/var/tmp/data", "var/tmp/bisect-celery"
 _NUMBERS = itertools.count(1)
 
 _POSTGRES = f"""
 set -e
 PATH="$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)"
-initdb -D {_DATA} -U {USER} --pwfile=/{_SECRETS} --auth-local=trust --auth-host=scram-sha-256 \
+initdb -D {DATA} -U {USER} --pwfile=/{_SECRETS} --auth-local=trust --auth-host=scram-sha-256 \
     --encoding=UTF8 --locale=C.UTF-8 --no-sync >/dev/null
-echo 'host all all all scram-sha-256' >> {_DATA}/pg_hba.conf
-exec postgres -D {_DATA} -c listen_addresses='*' -c unix_socket_directories=/var/tmp {
+echo 'host all all all scram-sha-256' >> {DATA}/pg_hba.conf
+exec postgres -D {DATA} -c listen_addresses='*' -c unix_socket_directories=/var/tmp {
     " ".join(f"-c {name}={value}" for name, value in postgres.SETTINGS.items())
 }
 """
 _MARIADB = f"""
 set -e
 PATH="$PATH:/usr/sbin"
-mariadb-install-db --no-defaults --datadir={_DATA} --skip-test-db --auth-root-authentication-method=normal >/dev/null
-exec mariadbd --no-defaults --datadir={_DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
+mariadb-install-db --no-defaults --datadir={DATA} --skip-test-db --auth-root-authentication-method=normal >/dev/null
+exec mariadbd --no-defaults --datadir={DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
     --init-file=/{_SECRETS} {" ".join(mariadb.SETTINGS)}
 """
 _MYSQL = f"""
 set -e
 PATH="$PATH:/usr/sbin"
-mysqld --no-defaults --datadir={_DATA} --initialize-insecure
-exec mysqld --no-defaults --datadir={_DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
+mysqld --no-defaults --datadir={DATA} --initialize-insecure
+exec mysqld --no-defaults --datadir={DATA} --bind-address=0.0.0.0 --socket=/var/tmp/socket \
     --init-file=/{_SECRETS} {" ".join(mysql.SETTINGS)}
 """
 # What asks it from inside, what dumps, and how.
@@ -82,55 +83,88 @@ class Yard:
     names: Mapping[str, str]
     cpus: float
 
-    def create(self, engine: Engine, kind: str, described: Described, slot: str = "") -> str:
+    def create(
+        self,
+        engine: Engine,
+        role: str,
+        described: Described,
+        command: Sequence[str],
+        *,
+        slot: str = "",
+        environment: Mapping[str, str] | None = None,
+        entrypoint: Sequence[str] = (),
+        hosts: Mapping[str, str] | None = None,
+    ) -> str:
         return engine.create(
             described,
-            name=f"{self.prefix}-{kind}-{next(_NUMBERS)}",
-            labels=labels(self.owner, kind),
+            name=f"{self.prefix}-{role}-{next(_NUMBERS)}",
+            labels=labels(self.owner, role),
             names=self.names,
-            command=("sh", "-c", _SCRIPTS[kind]),
+            command=command,
+            environment=environment,
+            entrypoint=entrypoint,
             shared={"slot": slot},
             cpus_at_most=self.cpus,
+            hosts=hosts,
         )
 
 
-class _Server:
-    """One container of a service, started, and asked by the programs inside it."""
+class Server:
+    """One container of a service, started, and asked by the programs inside it. `name` is how messages call it."""
 
-    def __init__(self, yard: Yard, kind: str, described: Described) -> None:
+    def __init__(self, yard: Yard, kind: str, described: Described, *, name: str = "", hint: str = "") -> None:
         self.kind, self._yard, self._described = kind, yard, described
+        self._name, self._hint = name or NAMES[kind], hint or _HINT
         self.container: str | None = None
 
     def start(self, engine: Engine, cancel: Cancel, ready: Sequence[str], *, secret: str = "", slot: str = "") -> None:
-        """Until `ready`, a command inside it, ends well. Raises InfraError with the last lines of its log."""
-        self.container = container = self._yard.create(engine, self.kind, self._described, slot)
-        if secret:
-            engine.put(container, "/", archive_of({_SECRETS: secret.encode()}))
+        """By our own command, until `ready`, a command inside it, ends well. Raises InfraError as `serve` does."""
+        container = self._yard.create(engine, self.kind, self._described, ("sh", "-c", _SCRIPTS[self.kind]), slot=slot)
+        files = {_SECRETS: secret.encode()} if secret else {}
+        self.serve(engine, cancel, container, lambda: engine.run_inside(container, ready)[0] == 0, files)
+
+    def serve(
+        self,
+        engine: Engine,
+        cancel: Cancel,
+        container: str,
+        ready: Callable[[], bool],
+        files: Mapping[str, bytes] = MappingProxyType({}),
+        *,
+        may_end: bool = False,
+    ) -> None:
+        """Start a container that was made for it, with these files in it, and wait until it is `ready`. `may_end`: one
+        that has done its work and ended well is ready, too. Raises InfraError with the last lines of its log."""
+        self.container = container
+        if files:
+            engine.put(container, "/", archive_of(files))
         engine.start(container)
 
         def ended() -> bool:
             state = engine.state(container)
-            return state is None or not state.running
+            return state is None or not (state.running or (may_end and state.code == 0))
 
-        def serves() -> bool:
-            return ended() or engine.run_inside(container, ready)[0] == 0
+        def done() -> bool:
+            state = engine.state(container)
+            return state is None or not state.running or ready()
 
-        if not cancel.wait(serves, START_DEADLINE, poll=0.1) or ended():
+        if not cancel.wait(done, START_DEADLINE, poll=0.1) or ended():
             log = engine.logs(container)
             self.remove(engine)
-            raise InfraError(f"{NAMES[self.kind]} ({self._described.image}) did not start:\n{log}", _HINT)
+            raise InfraError(f"{self._name} ({self._described.image}) did not start:\n{log}", self._hint)
+
+    def alive(self, engine: Engine) -> bool:
+        state = engine.state(self.container) if self.container is not None else None
+        return state is not None and state.running
 
     def ask(self, words: Sequence[str]) -> str:
         """What a program inside says. Raises InfraError where it fails, or the server is gone."""
-        if self.container is None:
-            raise gone(self.kind, "")
         with self._yard.engine.fresh() as engine:
-            state = engine.state(self.container)
-            if state is None or not state.running:
-                raise gone(self.kind, engine.logs(self.container))
+            if self.container is None or not self.alive(engine):
+                raise gone(self._name, engine.logs(self.container) if self.container else "")
             code, said = engine.run_inside(self.container, words)
         if code != 0:
-            raise InfraError(f"{NAMES[self.kind]} refused what we need: {said.strip()[-400:]}")
+            raise InfraError(f"{self._name} refused what we need: {said.strip()[-400:]}")
         return said
 
     def remove(self, engine: Engine) -> None:
@@ -149,7 +183,7 @@ class ContainerDatabase(OfDatabases):
         self.kind, self.version = kind, ""
         self.address = ""
         self._yard, self._described = yard, described
-        self._server = _Server(yard, kind, described)
+        self._server = Server(yard, kind, described)
         self._password = secrets.token_urlsafe(24)
         self._dumps = itertools.count(1)
         self._databases = (
@@ -224,7 +258,7 @@ class SlotRedis:
     def __init__(self, yard: Yard, described: Described, slot: str, version: str = "") -> None:
         self.version = version
         self._yard, self._described, self._slot = yard, described, slot
-        self._server = _Server(yard, REDIS, described)
+        self._server = Server(yard, REDIS, described)
 
     def start(self, cancel: Cancel) -> None:
         """Nothing of it stays for the session."""

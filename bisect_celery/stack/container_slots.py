@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bisect_celery.model import Owner
+from bisect_celery.model import Cancel, Owner
+from bisect_celery.stack.companions import Cast, Mates
 from bisect_celery.stack.compose import Service
 from bisect_celery.stack.container_engine import Engine, labels
 
@@ -20,28 +21,41 @@ class Slots:
     """Containers of the compose file's `slot` service, made when needed. Safe to use from several threads."""
 
     def __init__(
-        self, service: Service, owner: Owner, prefix: str, names: Mapping[str, str], hosts: Mapping[str, str]
+        self,
+        service: Service,
+        owner: Owner,
+        prefix: str,
+        names: Mapping[str, str],
+        hosts: Mapping[str, str],
+        cast: Cast | None = None,
     ) -> None:
-        """`hosts` are names and addresses that programs find without a resolver."""
+        """`hosts` are names and addresses that programs find without a resolver, `cast` what each slot has with it."""
         self._service = service
         self._owner = owner
         self._prefix = prefix
         self._names = names
         self._hosts = hosts
+        self._cast = cast
+        self._mates: dict[str, Mates] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._idle: list[str] = []
         self._all: list[str] = []
 
     @contextmanager
-    def taken(self, engine: Engine) -> Iterator[str]:
+    def taken(self, engine: Engine, cancel: Cancel) -> Iterator[str]:
         """A running slot container for one trial alone. Raises InfraError when the engine cannot start one."""
-        container = self._running(engine) or self._started(engine)
+        container = self._running(engine) or self._started(engine, cancel)
         try:
             yield container
         finally:
             with self._lock:
                 self._idle.append(container)
+
+    def mates(self, container: str) -> Mates | None:
+        """What a slot has with it."""
+        with self._lock:
+            return self._mates.get(container)
 
     def _running(self, engine: Engine) -> str | None:
         while True:
@@ -52,15 +66,29 @@ class Slots:
             state = engine.state(container)
             if state is not None and state.running:
                 return container
-            engine.remove(container)
+            self._remove(engine, container)
 
-    def _started(self, engine: Engine) -> str:
+    def _started(self, engine: Engine, cancel: Cancel) -> str:
+        mates = self._cast.made() if self._cast is not None else None
+        if mates is None:
+            return self._start(engine, self._hosts)
+        mates.start(engine, cancel)
+        try:
+            container = self._start(engine, {**self._hosts, **mates.hosts})
+        except BaseException:
+            mates.stop(engine)
+            raise
+        with self._lock:
+            self._mates[container] = mates
+        return container
+
+    def _start(self, engine: Engine, hosts: Mapping[str, str]) -> str:
         container = engine.create(
             self._service,
             name=f"{self._prefix}-slot-{next(self._numbers)}",
             labels=labels(self._owner, "slot"),
             names=self._names,
-            hosts=self._hosts,
+            hosts=hosts,
         )
         with self._lock:
             self._all.append(container)
@@ -72,4 +100,11 @@ class Slots:
         with self._lock:
             containers, self._all, self._idle = self._all, [], []
         for container in containers:
-            engine.remove(container)
+            self._remove(engine, container)
+
+    def _remove(self, engine: Engine, container: str) -> None:
+        with self._lock:
+            mates = self._mates.pop(container, None)
+        engine.remove(container)
+        if mates is not None:
+            mates.stop(engine)

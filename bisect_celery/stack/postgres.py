@@ -186,9 +186,9 @@ class PostgresService(DatabaseServer):
         return proc.clean_environment({"HOME": str(self._folder), "LC_ALL": "C.UTF-8", **(extra or {})})
 
 
-def psql_words(program: str, statements: Sequence[str], *way: str) -> list[str]:
+def psql_words(program: str, statements: Sequence[str], *way: str, database: str = "postgres") -> list[str]:
     """psql that reads nobody's settings and stops at the first statement that fails; `way` leads to the server."""
-    words = [program, *way, "-X", "-q", "-A", "-t", "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
+    words = [program, *way, "-X", "-q", "-A", "-t", "-d", database, "-v", "ON_ERROR_STOP=1"]
     return words + [word for statement in statements for word in ("-c", statement)]
 
 

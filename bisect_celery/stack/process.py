@@ -204,22 +204,18 @@ class ProcessPlace(InNamespace):
         return f"sh {path}"
 
     def copy_database(self, key: str) -> bool:
-        database = self._taken.database()
-        return self._kept.copy(key, self._database) if database is None else database.copy(self._taken.name, key)
+        served = self._taken.databases()
+        return self._taken.copy_databases(key) if served else self._kept.copy(key, self._database)
 
     def empty_database(self) -> None:
-        database = self._taken.database()
-        if database is None:
+        if not self._taken.databases():
             self._database.unlink(missing_ok=True)
-        else:
-            database.empty(self._taken.name)
+        self._taken.empty_databases()
 
     def keep_database(self, key: str) -> None:
-        database = self._taken.database()
-        if database is None:
+        if not self._taken.databases():
             self._kept.keep(key, self._database)
-        else:
-            database.keep(self._taken.name, key)
+        self._taken.keep_databases(key)
 
     def save(self, archive: Path) -> None:
         pack(Path(self.work_dir), archive)

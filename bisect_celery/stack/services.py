@@ -36,15 +36,22 @@ class Bindings:
     password: str = ""
 
     @property
+    def login(self) -> str:
+        """As it stands in a URL, before the host."""
+        known = self.user or self.password
+        return f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if known else ""
+
+    @property
     def url(self) -> str:
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user or self.password else ""
-        return f"{SCHEMES[self.kind]}://{login}{self.host}:{self.port}/{self.name}"
+        return f"{SCHEMES.get(self.kind, self.kind)}://{self.login}{self.host}:{self.port}/{self.name}"
 
     def filled(self) -> dict[str, str]:
         """By the names of the placeholders: `database_url`, `database_host` …, or `redis_url`, `redis_host` …"""
+        if self.kind not in KINDS:
+            return {}  # a project's own affair: its settings know it
         what = "redis" if self.kind == REDIS else "database"
         parts = {"url": self.url, "host": self.host, "port": str(self.port), "name": self.name}
-        parts |= {"user": self.user, "password": self.password}
+        parts |= {"user": self.user, "password": self.password, "login": self.login}
         return {f"{what}_{part}": value for part, value in parts.items()}
 
 
@@ -139,9 +146,25 @@ class Taken:
     def filled(self) -> Mapping[str, str]:
         return {key: value for one in self.bindings for key, value in one.filled().items()}
 
-    def database(self) -> Database | None:
-        """The service that holds the trial's database, None where that is a file."""
-        return next((one for one in self.services if one.kind in DATABASES), None)  # type: ignore[return-value]
+    def databases(self) -> list[Database]:
+        """The services that hold the trial's databases, none where that is a file."""
+        return [one for one in self.services if one.kind in DATABASES]  # type: ignore[misc]
+
+    def copy_databases(self, key: str) -> bool:
+        """What was kept under `key`, in all of them; False where one of them has none, and then they are empty."""
+        databases = self.databases()
+        copied = [one.copy(self.name, key) for one in databases]
+        if not all(copied):
+            self.empty_databases()
+        return bool(databases) and all(copied)
+
+    def empty_databases(self) -> None:
+        for one in self.databases():
+            one.empty(self.name)
+
+    def keep_databases(self, key: str) -> None:
+        for one in self.databases():
+            one.keep(self.name, key)
 
     def drop(self, *, quietly: bool = False) -> None:
         """Give all of them back, whatever fails first. Raises the first InfraError, unless `quietly`."""
@@ -164,9 +187,13 @@ ALIASES = {
 }
 
 
+# Under this name a place tells the addresses of all that a project's compose file has beside its worker.
+COMPANIONS = "companions"
+
+
 def addresses(bindings: Mapping[str, str], walled: bool) -> frozenset[str]:
     """host:port of every service that is a trial's own, by each name that leads there: behind a wall names are ours."""
-    found = set()
+    found = set(bindings.get(COMPANIONS, "").split())
     for what, kinds in (("redis", (REDIS,)), ("database", DATABASES)):
         if f"{what}_host" in bindings:
             port = bindings[f"{what}_port"]
@@ -187,4 +214,5 @@ def database_name(trial: str) -> str:
 
 def gone(kind: str, log: str) -> InfraError:
     told = f":\n{log}" if log else "."
-    return InfraError(f"The {NAMES[kind]} of this session is gone{told}", "`bisect-celery resume` starts a new one.")
+    name = NAMES.get(kind, kind)
+    return InfraError(f"The {name} of this session is gone{told}", "`bisect-celery resume` starts a new one.")

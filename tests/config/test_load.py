@@ -88,7 +88,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
         "stack": "process", "broker": "embedded", "scenario": "faults.toml", "upgrade-from": "good",
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
         "start": "celeryd", "beside": "-c 1 -Q mail", "service": "redis, postgresql", "migrate": "migrate",
-        "workload": "shop",
+        "workload": "shop", "compose": "compose.yaml",
     }  # fmt: skip
     assert set(text) == set(KEYS)
     environment = {f"BISECT_CELERY_{key.replace('-', '_').upper()}": value for key, value in text.items()}

@@ -1,0 +1,314 @@
+"""A project's own compose file: which files belong to it, which service is its worker, and what that one says. Pure.
+
+What is read here was resolved by a compose program (`stack.project_compose`) in a folder of ours that holds the files
+of the BAD revision: so its paths lie below that folder, and are told from the repository's root.
+"""
+
+from __future__ import annotations
+
+import itertools
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+
+from bisect_celery.config import dotenv, secret
+from bisect_celery.config.commands import Command, worker_command
+from bisect_celery.config.companions import companions_of, is_code, pairs_of, words_of
+from bisect_celery.config.listing import Cached
+from bisect_celery.config.load import Variable
+from bisect_celery.config.values import KINDS
+from bisect_celery.errors import UserError
+from bisect_celery.model import Build, Companion, WorkerImage
+
+# In the order in which Compose looks for them, each with those that it adds to it.
+USUAL = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+_OVERRIDES = ("{}.override.yml", "{}.override.yaml")
+
+
+def usual_files(known: Iterable[str], folder: str) -> tuple[str, ...]:
+    """The compose file that stands in a folder of a tree, and what overrides it; nothing where there is none."""
+    names = set(known)
+    for name in USUAL:
+        path = posixpath.join(folder, name)
+        if path in names:
+            stem = posixpath.join(folder, name.rpartition(".")[0])
+            return path, *(one for form in _OVERRIDES if (one := form.format(stem)) in names)
+    return ()
+
+
+def files_beside(path: str, text: str) -> tuple[str, ...]:
+    """The paths of further files that a compose file needs to be resolved: `env_file`, `extends`, `include`, `.env`."""
+    folder = posixpath.dirname(path)
+    try:
+        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError:
+        nodes = []
+    named = [name for node in nodes if node is not None for name in _named(node)]
+    found = [posixpath.normpath(posixpath.join(folder, name)) for name in (".env", *named)]
+    return tuple(dict.fromkeys(one for one in found if not one.startswith(("../", "/"))))
+
+
+def _named(node: yaml.Node) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for one in node.value:
+            yield from _named(one)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        if key.value == "extends":
+            yield from _texts(value, ("file",))
+        elif key.value in ("env_file", "include"):
+            yield from _texts(value, ("path", "env_file"))
+        else:
+            yield from _named(value)
+
+
+def _texts(node: yaml.Node, keys: Sequence[str], plain: bool = True) -> Iterator[str]:
+    if isinstance(node, yaml.ScalarNode) and plain:
+        yield node.value
+    elif isinstance(node, yaml.SequenceNode):
+        for one in node.value:
+            yield from _texts(one, keys)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value in keys:
+                yield from _texts(value, keys)
+
+
+def order_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """The services in the order in which a person wrote them down, which compose programs forget."""
+    found: dict[str, None] = {}
+    for text in texts:
+        try:
+            top = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError:
+            continue
+        for key, value in top.value if isinstance(top, yaml.MappingNode) else ():
+            if key.value == "services" and isinstance(value, yaml.MappingNode):
+                found.update(dict.fromkeys(str(name.value) for name, _ in value.value))
+    return tuple(found)
+
+
+# --- what it says ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What a project's compose file says. `services` are the names of all, `worker` which of them ours replaces ("":
+    none could be told). `commands` are the start lines, the worker's first; `notes` what the user ought to know.
+    `contents` are the files of the revision that were read, by their paths; `named` says by whom the file was."""
+
+    files: tuple[str, ...]
+    source: str
+    services: tuple[str, ...] = ()
+    worker: str = ""
+    image: WorkerImage | None = None
+    commands: tuple[Command, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    companions: tuple[Companion, ...] = ()
+    secrets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    contents: tuple[tuple[str, bytes], ...] = ()
+    named: str = "found"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A compose file that was resolved: its `document`, in the folder `root`; `order` are its services as written,
+    `private` the texts of files of variables."""
+
+    document: Mapping[str, Any]
+    root: str
+    files: tuple[str, ...]
+    source: str
+    order: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+
+
+def understood(
+    read: Read, contents: Cached, *, named: Sequence[str] = (), queue: str | None = None
+) -> Composed:  # fmt: skip
+    """What the file says for trials. `named` are services that the user named as workers; `queue` is the probe's.
+
+    Raises UserError when there is no service of that name.
+    """
+    services: Mapping[str, Mapping[str, Any]] = read.document["services"]
+    names = [name for name in read.order if name in services]
+    names += [name for name in services if name not in names]
+    for name in named:
+        if name not in services:
+            raise unknown_service(name, names)
+    lines = {name: line for name in names if (line := _line(read, name, services[name])) is not None}
+    worker, why = _worker(names, lines, named, queue)
+    bare = Composed(read.files, read.source, tuple(names), worker, notes=(why,) if why else ())
+    if not worker:
+        return _with_companions(bare, read, contents)
+    body = services[worker]
+    variables = tuple(_variables(body, read, service_source(read.source, worker)))
+    others = [lines[name] for name in dict.fromkeys((*named, *lines)) if name != worker and name in lines]
+    first = (lines[worker],) if worker in lines else ()
+    whole = replace(bare, image=_image(body, read.root), commands=(*first, *others), variables=variables)
+    return _with_companions(whole, read, contents)
+
+
+def service_source(file: str, worker: str) -> str:
+    """Who said what the worker's service is given."""
+    return f"{file}, service {worker}"
+
+
+def unknown_service(name: str, services: Sequence[str]) -> UserError:
+    has = f"the compose file has {', '.join(services)}" if services else "no compose file was read"
+    return UserError(f"`--service {name}`: of ours there are {', '.join(KINDS)}, and {has}.", "Name one of them.")
+
+
+def _with_companions(composed: Composed, read: Read, contents: Cached) -> Composed:
+    found, notes = companions_of(read.document, read.root, composed.worker, contents)
+    pairs = [(one.name, one.value) for one in composed.variables]
+    pairs += [pair for companion in found for pair in companion.environment]
+    return replace(
+        composed, companions=found, secrets=_secrets(pairs, read.private, composed.services),
+        notes=(*composed.notes, *notes),
+    )  # fmt: skip
+
+
+# --- the worker --------------------------------------------------------------------------------------
+
+_BY_NAME = re.compile(r"(?:^|[-_.])(?:celery|celeryd|worker|workers)(?:[-_.]?(?:celery|worker|workers|\d+))?$", re.I)
+
+
+def _line(read: Read, name: str, body: Mapping[str, Any]) -> Command | None:
+    """The start line of a service, where it starts a Celery worker."""
+    words = [*words_of(body.get("entrypoint")), *words_of(body.get("command"))]
+    if len(words) > 1 and words[-2] in ("-c", "-lc", "-ec"):
+        words = [inner for word in words for inner in word.split()]
+    found = worker_command(words)
+    if found is None:
+        return None
+    app, kept, left_out, start = found
+    folder = posixpath.dirname(read.files[0])
+    return Command(app, kept, f"{read.source}: {name}", folder, left_out, _place(read, body), start)
+
+
+def _worker(
+    names: Sequence[str], lines: Mapping[str, Command], named: Sequence[str], queue: str | None
+) -> tuple[str, str]:
+    """Which service is the worker, and what is to be said of the choice."""
+    if named:
+        return named[0], ""
+    if not lines:
+        by_name = [name for name in names if _BY_NAME.search(name)]
+        if not by_name:
+            return "", "none of its services starts a Celery worker; `--service NAME` names the one that does"
+        return by_name[0], f"the service {by_name[0]} is taken for the worker, by its name (`--service NAME`)"
+    if len(lines) == 1:
+        return next(iter(lines)), ""
+    serving = [name for name, line in lines.items() if queue is not None and queue in _queues(line.words)]
+    chosen = next(iter(serving or lines))
+    others = ", ".join(name for name in lines if name != chosen)
+    why = f", which serves the queue {queue}" if serving else ", the first of its workers"
+    return chosen, f"the service {chosen} is taken{why}; others: {others} (`--service NAME`, or beside it `--beside`)"
+
+
+def _queues(words: Sequence[str]) -> set[str]:
+    for option, value in itertools.pairwise(words):
+        if option in ("-Q", "--queues"):
+            return set(value.split(","))
+    return {"celery"}
+
+
+def _image(body: Mapping[str, Any], root: str) -> WorkerImage | None:
+    build = body.get("build")
+    if isinstance(build, str):
+        build = {"context": build}
+    if not isinstance(build, Mapping):
+        image = body.get("image")
+        return WorkerImage(image=str(image)) if image else None
+    context = inside(str(build.get("context") or root), root)
+    if context is None:
+        return None
+    dockerfile = inside(posixpath.join(root, context, str(build.get("dockerfile") or "Dockerfile")), root)
+    if dockerfile is None or build.get("dockerfile_inline"):
+        return None
+    given = build.get("args") or {}
+    args = given if isinstance(given, Mapping) else dict(str(one).partition("=")[::2] for one in given)
+    target = str(build["target"]) if build.get("target") else None
+    kept = tuple((str(name), str(value)) for name, value in args.items() if value is not None)
+    return WorkerImage(build=Build(context, dockerfile, target, kept))
+
+
+def inside(path: str, root: str) -> str | None:
+    """A path of the resolved file as seen from the repository's root, "" for the root; None where it lies outside."""
+    clean = posixpath.normpath(path)
+    if clean == root:
+        return ""
+    return clean[len(root) + 1 :] if clean.startswith(f"{root}/") else None
+
+
+# --- what it is given --------------------------------------------------------------------------------
+
+# What is a container's own business, and would be wrong in any other.
+_CONTAINERS_OWN = re.compile(
+    r"^(?:PATH|HOME|USER|SHELL|HOSTNAME|PWD|TMPDIR|VIRTUAL_ENV|LD_\w+|PYTHONHOME|UV_\w+|PIP_\w+)$"
+)
+_BROKERS = re.compile(r"^(?:CELERY_)?BROKER(?:_READ|_WRITE)?_URL$")
+_AMQP = re.compile(r"^(?:amqps?|pyamqp|librabbitmq)://", re.I)
+
+
+def _variables(body: Mapping[str, Any], read: Read, source: str) -> Iterator[Variable]:
+    """The worker's environment: its broker is ours, and its folders are where the tree is laid out."""
+    mounts = [(target, folder) for target, folder in is_code(body, read.root)]
+    for name, value in pairs_of(body.get("environment")).items():
+        if _CONTAINERS_OWN.match(name) or (_BROKERS.match(name) and not _AMQP.match(value)):
+            continue
+        if _AMQP.match(value):
+            value = "{broker_url}"
+        elif mounts:
+            value = _moved(value, mounts)
+        yield Variable(name, value, source)
+
+
+def _moved(value: str, mounts: Sequence[tuple[str, str]]) -> str:
+    """Paths below the place where the container has the code, each of a list of them, as paths of a checkout."""
+    parts = value.split(":") if value.startswith("/") else [value]
+    return ":".join(_moved_one(part, mounts) for part in parts)
+
+
+def _moved_one(path: str, mounts: Sequence[tuple[str, str]]) -> str:
+    for target, folder in mounts:
+        if path == target or path.startswith(f"{target}/"):
+            return posixpath.normpath(posixpath.join("{checkout}", folder, path[len(target) :].lstrip("/")))
+    return path
+
+
+def _place(read: Read, body: Mapping[str, Any]) -> str | None:
+    """Where the worker is started, as a folder of the repository; None where that cannot be told."""
+    place = body.get("working_dir")
+    for target, folder in is_code(body, read.root) if isinstance(place, str) else ():
+        if place == target or str(place).startswith(f"{target}/"):
+            return posixpath.normpath(posixpath.join(folder, str(place)[len(target) :].lstrip("/"))).strip(".")
+    return None
+
+
+_SIMPLE = re.compile(r"[A-Za-z][A-Za-z_.-]*(?::\d+)?")
+
+
+def _secrets(pairs: Sequence[tuple[str, str]], files: Sequence[str], services: Sequence[str]) -> tuple[str, ...]:
+    """What must not be printed: values of secret names, passwords in addresses, and what stands in files of variables
+    but for plain words. A word that also stands under a plain name (POSTGRES_DB) is no secret."""
+    of_files: list[tuple[str, str]] = []
+    for text in files:
+        try:
+            of_files += [(name, value) for name, value in dotenv.parse(text).items() if value]
+        except dotenv.DotenvError:
+            continue
+    found = [one for name, value in pairs for one in secret.of_variable(name, value)]
+    for name, value in of_files:
+        found += secret.of_variable(name, value, private=not _SIMPLE.fullmatch(value))
+    plain = {
+        value for name, value in (*pairs, *of_files) if not secret.is_secret_name(name) and _SIMPLE.fullmatch(value)
+    }
+    return secret.unique(one for one in found if one not in plain and one not in services)
