@@ -100,7 +100,8 @@ def order_of(texts: Iterable[str]) -> tuple[str, ...]:
 class Composed:
     """What a project's compose file says. `services` are the names of all, `worker` which of them ours replaces ("":
     none could be told). `commands` are the start lines, the worker's first; `notes` what the user ought to know.
-    `contents` are the files of the revision that were read, by their paths; `named` says by whom the file was."""
+    `contents` are the files of the revision that were read, by their paths; `named` says by whom the file was. `broker`
+    is the scheme of the worker's broker."""
 
     files: tuple[str, ...]
     source: str
@@ -114,6 +115,7 @@ class Composed:
     notes: tuple[str, ...] = ()
     contents: tuple[tuple[str, bytes], ...] = ()
     named: str = "found"
+    broker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def understood(
     variables = tuple(_variables(body, read, service_source(read.source, worker)))
     others = [lines[name] for name in dict.fromkeys((*named, *lines)) if name != worker and name in lines]
     first = (lines[worker],) if worker in lines else ()
-    whole = replace(bare, image=_image(body, read.root), commands=(*first, *others), variables=variables)
+    broker = next(_schemes(pairs_of(body.get("environment"))), None)
+    whole = replace(bare, broker=broker, image=_image(body, read.root), commands=(*first, *others), variables=variables)
     return _with_companions(whole, read, contents)
 
 
@@ -269,6 +272,13 @@ def _variables(body: Mapping[str, Any], read: Read, source: str) -> Iterator[Var
         elif mounts:
             value = _moved(value, mounts)
         yield Variable(name, value, source)
+
+
+def _schemes(pairs: Mapping[str, str]) -> Iterator[str]:
+    """Of the broker's URL, as far as its name or kind tells that it is one."""
+    for name, value in pairs.items():
+        if "://" in value and (_BROKERS.match(name) or _AMQP.match(value)):
+            yield value.partition("://")[0].lower()
 
 
 def _moved(value: str, mounts: Sequence[tuple[str, str]]) -> str:

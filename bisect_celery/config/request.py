@@ -51,7 +51,7 @@ def to_request(
     sources.setdefault("app", detected.app_source)
     start, worker = _worker(loaded, detected, sources)
     if detected.broker and "broker" not in sources:
-        sources["project's broker"] = detected.broker_source
+        sources.setdefault("project's broker", detected.broker_source)
     if detected.django_settings:
         sources["django-settings"] = detected.django_source
     probe = dataclasses.replace(_stuck(loaded, sources), **_said(loaded, "probe."))
@@ -70,7 +70,7 @@ def to_request(
         secrets=secret.unique((*loaded.secrets, *composed.secrets)),
         overlays=loaded.overlays,
         django_settings=detected.django_settings,
-        project_broker=detected.broker,
+        project_broker=composed.broker or detected.broker,
         sources=tuple(sorted(sources.items())),
         worker_image=composed.image,
         companions=composed.companions,
@@ -99,6 +99,8 @@ def _sources_of(composed: Composed) -> dict[str, str]:
     parts = [f"the worker is its service {composed.worker}"] if composed.worker else []
     parts += [f"beside the trials stand {beside}"] if beside else []
     found["compose service"] = service_source(composed.source, composed.worker)
+    if composed.broker:
+        found["project's broker"] = found["compose service"]
     found["compose told"] = "; ".join((*parts, *composed.notes))
     return found
 

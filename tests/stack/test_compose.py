@@ -17,7 +17,16 @@ SERVICE = "services:\n  a:\n    image: x\n"
 
 def test_our_own_file_locks_every_service_down() -> None:
     composition = load({})
-    assert set(composition.services) == {"rabbitmq", "slot", "worker", "builder", "dump", "companion", *KINDS}
+    assert set(composition.services) == {
+        "rabbitmq",
+        "slot",
+        "worker",
+        "builder",
+        "dump",
+        "companion",
+        "redis-broker",
+        *KINDS,
+    }
     for service in composition.services.values():
         theirs = service.name == "companion"  # a project's image, which may begin as root to become another
         assert service.cap_drop == (("NET_RAW", "MKNOD", "AUDIT_WRITE") if theirs else ("ALL",))
