@@ -18,8 +18,8 @@ _SCHEME = re.compile(
 )
 _NAMED = r"\w*?broker(?:_(?:read|write|url|uri|dsn|transport|backend))*"
 _IN_FILES = re.compile(rf"^[\s\-\"']*(?:export\s+|ENV\s+)?{_NAMED}[\"']?\s*[:=][ \t]*", re.I | re.M)
-# A name, an item of a mapping, an argument or an annotated attribute.
-_IN_CODE = re.compile(rf"(?<![\w.]){_NAMED}[\"']?\]?\s*(?::\s*[\w\[\]., |]+)?[=:,](?!=)[ \t]*", re.I)
+# A name, an item of a mapping, an argument or an annotated attribute; or a variable's name, before its default.
+_IN_CODE = re.compile(rf"(?<!\w){_NAMED}(?:[\"']\s*,|[\"']?\]?\s*(?::\s*[\w\[\]., |]+)?[=:](?!=))[ \t]*", re.I)
 _LONGEST = 400
 _VARIABLES = re.compile(r"^(?:.*/)?(?:\.env(?:\.\w+)*|[\w.-]*\.env)$")
 _LESS = re.compile(r"(?:^|[/_.-])(?:test\w*|local|dev\w*|ci|example|sample)(?=[/_.-])", re.I)

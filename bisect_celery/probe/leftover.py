@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import amqp
 
 from bisect_celery.errors import InfraError
+from bisect_celery.probe import redis_leftover
 
 CONNECT_DEADLINE = 10.0
 ANSWER_DEADLINE = 8.0
@@ -27,7 +28,10 @@ _BASIC = 60
 
 @dataclass(frozen=True)
 class Left:
-    """One message: the queue it waited in, and what it is made of; `properties` are AMQP's flags and list."""
+    """One message: the queue it waited in, and what it is made of; `properties` are AMQP's flags and list.
+
+    On a Redis the queue is a list's whole name, and the body all there is.
+    """
 
     queue: str
     properties: bytes
@@ -36,6 +40,8 @@ class Left:
 
 def take(url: str, queues: Iterable[str]) -> tuple[Left, ...]:
     """Take every message out of the queues, in their order. Raises InfraError."""
+    if urlsplit(url).scheme == "redis":
+        return tuple(Left(one.key, b"", one.content) for one in redis_leftover.take(url, queues))
     with _channel(url) as channel:
         found = []
         for queue in queues:
@@ -46,6 +52,9 @@ def take(url: str, queues: Iterable[str]) -> tuple[Left, ...]:
 
 def put(url: str, messages: Sequence[Left]) -> None:
     """Put each into the queue it was taken from, which must be there; the broker has them then. Raises InfraError."""
+    if urlsplit(url).scheme == "redis":
+        redis_leftover.put(url, [redis_leftover.Element(one.queue, one.body) for one in messages])
+        return
     with _channel(url) as channel:
         for one in messages:
             message = amqp.Message(one.body)

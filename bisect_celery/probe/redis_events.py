@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kombu.connection import Connection
+from kombu.exceptions import OperationalError
 from kombu.serialization import loads
 
 from bisect_celery.errors import InfraError
@@ -38,7 +39,7 @@ def redis_channel(url: str) -> Iterator[tuple[Connection, Any]]:
         raise InfraError("The broker's address was changed by the environment of this program.")
     try:
         yield connection, connection.default_channel
-    except (OSError, *connection.connection_errors, *connection.channel_errors) as error:
+    except (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
         raise InfraError(f"The trial's Redis does not answer: {type(error).__name__}.") from error
     finally:
         with contextlib.suppress(Exception):

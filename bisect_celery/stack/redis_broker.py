@@ -31,7 +31,8 @@ ANSWER_DEADLINE = 10.0
 _HINT = "`bisect-celery resume` goes on with a new one."
 # Who listens for questions, answers, events and results goes with the worker or the sender that declared it.
 _PASSING = re.compile(
-    rf"(?:{re.escape(BINDINGS)})(?:celeryev|reply\.celery\.pidbox|celery\.pidbox)$|\.pidbox$|^celeryev\."
+    r"\.pidbox$|^celeryev\.|(?:^|\.)celeryev$"
+    r"|^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 )
 
 

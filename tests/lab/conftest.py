@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from scenario import Lab, Tried
-from small_shop import Bench, bench
+from small_shop import Bench, bench, redis_broker
 
 from bisect_celery.stack.node import EmbeddedNode
 from bisect_celery.stack.rabbitmq import RabbitNode
@@ -40,3 +40,8 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield from bench(tmp_path_factory.mktemp("rabbitmq"), RabbitNode)
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from bench(tmp_path_factory.mktemp("redis"), redis_broker)

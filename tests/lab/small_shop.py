@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +19,10 @@ from bisect_celery.lab.earlier import Earlier
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import LEFT, Watch
 from bisect_celery.model import Environment, Observation, Place, Probe, Runner, Tree
-from bisect_celery.stack.node import BrokerNode, EmbeddedNode
+from bisect_celery.stack.namespace import Broker
 from bisect_celery.stack.process import ProcessStack
-from bisect_celery.stack.rabbitmq import RabbitNode
+from bisect_celery.stack.redis import RedisService, find_redis
+from bisect_celery.stack.redis_broker import RedisBroker
 
 PATIENT = Deadlines(boot=90, quiet=20, total=120)
 SILENT = Deadlines(boot=90, quiet=4, total=120)
@@ -31,7 +32,7 @@ PROBE = Probe("shop.work", "[3]", count=4)
 class Bench:
     """Makes the trials; its stack is started and stopped by `bench`."""
 
-    def __init__(self, node: BrokerNode, folder: Path) -> None:
+    def __init__(self, node: Broker, folder: Path) -> None:
         self.stack = ProcessStack(node, cast(Runner, None), folder / "places", "a test")
         self._folder = folder
         self._number = 0
@@ -47,10 +48,11 @@ class Bench:
         before: Earlier | None = None,
         worker: tuple[str, ...] = ("-c", "2"),
         beside: tuple[tuple[str, ...], ...] = (),
+        probe: Probe = PROBE,
     ) -> tuple[Observation, Seen]:
         """One trial of a module, by the steps of a scenario, beginning with what another one left."""
         parsed = scenarios.parse(steps) if steps else ()
-        plan = Plan("shop", PROBE, worker, variables=self._bytecode, fast=True, scenario=parsed, beside=beside)
+        plan = Plan("shop", probe, worker, variables=self._bytecode, fast=True, scenario=parsed, beside=beside)
 
         def watch(place: Place) -> Observation:
             if before is not None:
@@ -59,7 +61,7 @@ class Bench:
             return Watch(place, plan, self.environment, deadlines, Token(), walled=False, left=left).run()
 
         seen = self._in_a_place(source, watch, alone=scenarios.restarts_broker(parsed))
-        return seen, judge.symptom(seen, judge.standard_of(PROBE))
+        return seen, judge.symptom(seen, judge.standard_of(probe))
 
     def left_by(self, source: str, folder: Path) -> Earlier:
         """What a trial of this module leaves behind."""
@@ -87,7 +89,14 @@ class Bench:
         return seen
 
 
-def bench(folder: Path, kind: type[EmbeddedNode] | type[RabbitNode]) -> Iterator[Bench]:
+def redis_broker(folder: Path) -> Broker:
+    """A broker of which each trial has one of its own."""
+    program = find_redis()
+    assert program is not None
+    return RedisBroker(RedisService(folder, program))
+
+
+def bench(folder: Path, kind: Callable[[Path], Broker]) -> Iterator[Bench]:
     made = Bench(kind(folder / "node"), folder)
     made.stack.start(Token())
     try:
