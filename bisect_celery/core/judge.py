@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bisect_celery.core import failures, succeeded, unfinished
+from bisect_celery.core import failures, solo, succeeded, unfinished
 from bisect_celery.core.frames import parent_waits_in, tasks_wait_in
 from bisect_celery.core.standard import ANY, Seen, Standard, measured, standard_of, told
 from bisect_celery.core.succeeded import BY_THE_WEB, all_returned
@@ -78,12 +78,18 @@ def symptom(seen: Observation, standard: Standard = ANY) -> Seen:
 def _placed(found: Seen, seen: Observation) -> Seen:
     """With what it waits in, where dumps tell. Never more than a further name of what is already known (DESIGN 16)."""
     if found.symptom.kind in _HANGS and not (found.symptom.template or "").startswith("retry"):  # that hangs nowhere
-        where = tasks_wait_in(seen.dumps)
+        where = tasks_wait_in(seen.dumps) or _before_the_task(seen)
     elif found.symptom.kind is Kind.NEVER_RECEIVED:
         where = parent_waits_in(seen.dumps)
     else:
         where = None
     return found if where is None else replace(found, symptom=replace(found.symptom, where=where))
+
+
+def _before_the_task(seen: Observation) -> str | None:
+    """Where a main process that runs its tasks itself hangs outside of any: only where it stands tells that."""
+    place = parent_waits_in(seen.dumps) if solo.hangs(seen) else None
+    return place and f"outside of its tasks: {place}"
 
 
 # --- verdict -----------------------------------------------------------------------------------------

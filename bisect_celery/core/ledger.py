@@ -85,7 +85,9 @@ class _Entry:
         """Exception and message of the final state, by the best witness who knows it; else of the last retry."""
         state = self.state
         if state is None:
-            return next((self.retry[source] for source in WITNESSES if source in self.retry), (None, None))
+            # Before Celery 4 pool processes do not hand the exception on, and only their log tells why.
+            asked = [self.retry[source] for source in WITNESSES if source in self.retry]
+            return next((reason for reason in asked if reason[0] is not None), (None, None))
         told = [self.words[source] for source in WITNESSES if source in self.words]
         told = [word for word in told if word.state == state and state != "SUCCESS"]
         exception = next((word.exception for word in told if word.exception), None)

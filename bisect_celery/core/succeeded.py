@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect_celery.core import solo
 from bisect_celery.core.standard import (
     POOL_PROCESSES,
     Seen,
@@ -70,6 +71,8 @@ def _ends_not_told(seen: Observation) -> int:
     """
     if seen.held is not None or seen.ended != "quiet":
         return 0
+    if solo.hangs(seen):  # at the last of all; how many went before it, and told their end, changes nothing
+        return solo.ends_not_sent(seen) if events_tell(seen) else 0
     told = [message.finished or 0.0 for message in seen.messages if "event" in message.sources]
     silent = [message for message in seen.messages if "event" not in message.sources]
     if not all(message.starts for message in silent):

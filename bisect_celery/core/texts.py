@@ -75,6 +75,9 @@ def canonical(text: str) -> str:
 # --- exceptions --------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(?:\w+\.)*(?P<name>[^\W\d]\w*)\((?P<arguments>.*)\)", re.DOTALL)
+_RETRY = re.compile(
+    r"Retry\(Retry\(\.\.\.\), (?P<reason>.*), (?:None|-?[\d.e+-]+|datetime\.datetime\(.*\))\)", re.DOTALL
+)
 _NAME = re.compile(r"[^\W\d][\w.]*")
 _LAST_LINE = re.compile(r"(?P<name>[^\W\d][\w.]*)(?::(?: |$)|$)")
 
@@ -94,6 +97,16 @@ def told_exception(text: str, traceback: str | None = None) -> tuple[str | None,
     if named is None and (first := _NAME.search(text)):
         named = first.group().strip(".").rpartition(".")[2] or None
     return named, text or None
+
+
+def retried_for(text: str) -> str:
+    """Why a task asks to be run again, as `repr(exception)`, out of what its event says; "None" for no reason.
+
+    A pool of processes hands on the exception itself. In all others (5.x) the event has the `repr` of the request to
+    try again, whose arguments are itself, the exception and when.
+    """
+    found = _RETRY.fullmatch(text.strip())
+    return found["reason"] if found else text
 
 
 def _message(name: str, written: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from bisect_celery.core import pools, solo
 from bisect_celery.core.standard import (
     POOL_PROCESSES,
     Seen,
@@ -28,6 +29,7 @@ def unfinished(seen: Observation, _: Standard) -> Seen | None:
         or _retrying(open_)
         or _slow(seen, open_)
         or _begun(seen, open_)
+        or solo.hanging(seen, open_)
         or _never_begun(seen, open_)
     )
 
@@ -129,13 +131,19 @@ def _how_far(seen: Observation, ready: int, unacked: int) -> str | None:
     if unacked and any(message.received is not None for message in seen.messages):
         return "received" if seen.held is not None or _hangs_itself(seen) else None
     if unacked:  # of a worker that was never heard, that it did not tell of them is no fact
-        return "delivered" if seen.heard else None
+        return "delivered" if _would_be_heard(seen) else None
     if not ready:
         return None
     standing = [queue.consumers for queue in seen.queues if queue.ready]
     if any(consumers is None for consumers in standing):
         return ""
     return "not taken" if any(standing) else "no consumer"
+
+
+def _would_be_heard(seen: Observation) -> bool:
+    """Whether the main process tells of what it receives. One that runs a task keeps its events until that has ended:
+    then only its log does."""
+    return bool({"boot", "log"} & set(seen.heard)) if solo.hangs(seen) else bool(seen.heard)
 
 
 def _hangs_itself(seen: Observation) -> bool:
@@ -145,8 +153,7 @@ def _hangs_itself(seen: Observation) -> bool:
     itself begins none any more. Where tasks run in the main process, they are what it may hang in: then its events,
     which tell of each that begins, have to be heard.
     """
-    pool = seen.worker.pool or ""
-    apart = "prefork" in pool or "processes" in pool
+    apart = pools.apart(seen.worker.pool)
     return seen.answered is True and seen.held is None and (apart or "event" in seen.heard)
 
 

@@ -172,11 +172,16 @@ def _date_may_be_why(bench: Bench, planned: Plan, result: RunResult) -> bool:
     return project and (not planned.dated or uv.without_upload_dates(result.text))
 
 
+# As uv does it: what some package brings for another Python need not compile.
+_COMPILE = "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2, force=True)"
+
+
 def _job(bench: Bench, order: Order, target: str, source: Path | None) -> dict[str, object]:
     words = bench.runner.uv()
     python = f"{target}/bin/python"
     common = bench.common()[2:]
     extra = [*(order.planned.indexes or best_match(order.resolved.options))]
+    compiled_by_uv = uv.compiles(bench.version)
     job = {
         "step": "install",
         "target": target,
@@ -186,8 +191,9 @@ def _job(bench: Bench, order: Order, target: str, source: Path | None) -> dict[s
         "beside_tree": source is not None,
         "commands": [
             [*words, "venv", "--quiet", "--no-project", "--no-python-downloads", "--python", bench.python, target],
-            [*words, "pip", "install", "--no-deps", "--compile-bytecode", "--python", python, *common, *extra,
-             "-r", "{lock}"],
+            [*words, "pip", "install", "--no-deps", *(["--compile-bytecode"] if compiled_by_uv else []),
+             "--python", python, *common, *extra, "-r", "{lock}"],
+            *([] if compiled_by_uv else [[python, "-I", "-c", _COMPILE, f"{target}/lib"]]),
         ],
         "list": [*words, "pip", "list", "--quiet", "--format", "json", "--python", python],
     }  # fmt: skip

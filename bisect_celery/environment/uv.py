@@ -55,6 +55,11 @@ _COMMON_LACKS = (
 )  # fmt: skip
 
 
+def compiles(version: str) -> bool:
+    """Whether uv can compile for a Python of this version; for 3.6 it asks for what came with 3.7 (seen with 0.13)."""
+    return tuple(int(part) for part in version.split(".")[:2]) >= (3, 7)
+
+
 def whose(code: int, text: str) -> Trouble:
     """Whose failure a uv command's is, from its exit status and output.
 

@@ -16,27 +16,21 @@ Nothing is published, and no connection opened, unless every broker address that
 
 from __future__ import print_function
 
+import errno
 import functools
 import json
 import os
 import re
+import select
 import sys
 import threading
 import time
 import traceback
 
-try:
-    import queue
-
-    TEXT = (str,)
-except ImportError:  # Python 2
-    import Queue as queue  # noqa: N813
-
-    TEXT = (basestring,)  # noqa: F821
-
 import bisect_celery_probe
 import bisect_celery_web
 
+TEXT = (str,) if sys.version_info[0] > 2 else (basestring,)  # noqa: F821
 FINAL = ("SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED")
 # A task every Celery has, newest name first.
 EVERYWHERE = ("celery.accumulate", "celery.ping", "celery.backend_cleanup")
@@ -71,11 +65,35 @@ def keep_words_apart():
     sys.stdout = sys.stderr
 
 
-def orders(lines):
-    """Standard input as a queue; None when it ends."""
-    for line in iter(sys.stdin.readline, ""):
-        lines.put(json.loads(line))
-    lines.put(None)
+class Orders(object):
+    """Standard input, read without a thread. A project that patches Python for gevent where it is imported breaks when
+    there is a second one, and makes greenlets of all that come later."""
+
+    def __init__(self, pipe=0):
+        self._pipe, self._read, self._ended = pipe, b"", False
+
+    def next(self, wait):
+        """The next order, {} while there is none (only if not told to `wait`), None when no more can come."""
+        while b"\n" not in self._read and not self._ended:
+            if not self._more(None if wait else 0):
+                return {}
+        line, newline, rest = self._read.partition(b"\n")
+        if not newline:
+            return None
+        self._read = rest
+        return json.loads(line.decode("utf-8"))
+
+    def _more(self, seconds):
+        try:
+            if not select.select([self._pipe], [], [], seconds)[0]:
+                return False
+            some = os.read(self._pipe, 65536)
+        except (OSError, select.error) as error:  # before Python 3.5 a signal of the project's ends a wait
+            if error.args[0] != errno.EINTR:
+                raise
+            return True
+        self._read, self._ended = self._read + some, not some
+        return True
 
 
 # --- loading -----------------------------------------------------------------------------------------
@@ -311,8 +329,8 @@ def send(app, order):
             result = app.send_task(name, order["args"], order["kwargs"], task_id=id_, **options)
         if id_of(result) != id_:  # a project's own `apply_async` need not return anything
             result = app.AsyncResult(id_)
-        if readable and hasattr(app.backend, "add_pending_result"):
-            app.backend.add_pending_result(result)
+        if readable:
+            expect(app, result)
         tell("sent", id=id_, wave=order["wave"])
         results.append(result)
     return results if readable else []
@@ -328,13 +346,24 @@ def send_script(app, user, order):
             if id_of(result) is None:
                 result = app.AsyncResult(result)
             kept = readable and not getattr(result, "ignored", False)
-            if kept and hasattr(app.backend, "add_pending_result"):
-                app.backend.add_pending_result(result)
+            if kept:
+                expect(app, result)
             tell("sent", id=id_of(result), wave=order["wave"], canvas=canvas, readable=kept)
             if kept:
                 results.append(result)
     tell("whole", wave=order["wave"])
     return results
+
+
+def expect(app, result):
+    """Have a result pushed to us. Where Python is patched for greenlets, Celery would read them in one of its own,
+    beside us and by the same socket."""
+    add = getattr(app.backend, "add_pending_result", None)
+    if add is not None:
+        try:
+            add(result, start_drainer=False)
+        except TypeError:
+            add(result)
 
 
 def has_results(app):
@@ -484,8 +513,14 @@ def merged(workers, active, stats, later):
         # A process's number is one only beside its worker's name: they may run in containers of their own.
         "processes": ["%s %s" % (name, one) for name, _, pool in counted for one in (pool.get("processes") or ())],
         "prefetch": sum(int(stat.get("prefetch_count") or 0) for _, stat, _ in counted) or None,
-        "pool": str(counted[0][2].get("implementation") or "") if counted else None,
+        "pool": " ".join(sorted(set(implementation(stat, pool) for _, stat, pool in counted))) if counted else None,
     }
+
+
+def implementation(stat, pool):
+    """The pool's class; before Celery 5 said nothing, and only of solo is it known: its one process is the worker."""
+    told = pool.get("implementation")
+    return str(told) if told else "solo" if stat.get("pid") and pool.get("processes") == [stat["pid"]] else ""
 
 
 def begin(order):
@@ -522,19 +557,15 @@ def is_shared(task):
 
 
 def serve(web):
-    lines = queue.Queue()
-    reader = threading.Thread(target=orders, args=(lines,))
-    reader.daemon = True
-    reader.start()
+    orders = Orders()
     app, user, pending = None, None, []
     while True:
-        try:
-            order = lines.get(block=not pending)
-        except queue.Empty:
+        order = orders.next(wait=not pending)
+        if order is None or order.get("do") == "quit":
+            return
+        if not order:
             pending = read_back(app, pending, user)
             continue
-        if order is None or order["do"] == "quit":
-            return
         if order["do"] == "load":
             app = begin(order)
             if app is None:

@@ -62,6 +62,11 @@ class Work:
             self._compared_at = now()
         self._used = (now(), used)
 
+    def begin_anew(self) -> None:
+        """What was used up to now was not the tasks': the worker was asked, and answered."""
+        if self._signs.judging and self._worker.started():
+            self._used = (self._now(), self._worker.worked())
+
     def known(self) -> bool:
         """Whether it is known, since the last sign of progress, if anybody computes."""
         return self._compared_at >= self._ledger.last_progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 
+from bisect_celery.core import pools
 from bisect_celery.model import STARTS, Environment, Place, Probe, Program, Step, WorkerFacts
 
 LEAST_PROBES = 20
@@ -155,13 +156,21 @@ class Plan:
         know better."""
         return sum(_said_by(words) or settings or DEFAULT_CONCURRENCY for words in (self.worker, *self.beside))
 
-    def count(self, concurrency: int, prefetch: int | None) -> int:
+    @property
+    def said_pool(self) -> str | None:
+        """The pool that the start lines name; several where they differ."""
+        said = {_option(words, "-P", "--pool") or "prefork" for words in (self.worker, *self.beside)}
+        return " ".join(sorted(said))
+
+    def count(self, concurrency: int, prefetch: int | None, pool: str | None = None) -> int:
         """How many probes prove every slot: concurrency × (prefetch + 1) + 1 (DESIGN 10), at least 20.
 
         `prefetch` is the worker's whole prefetch count (multiplier × concurrency).
         """
         if self.probe.count:
             return self.probe.count
+        if pools.green(pool):
+            return LEAST_PROBES
         return max(LEAST_PROBES, (prefetch if prefetch is not None else 4 * concurrency) + concurrency + 1)
 
     # --- variables ----------------------------------------------------------------------------------
@@ -211,12 +220,18 @@ def provided(worker: WorkerFacts) -> bool:
 
 def _said_by(words: tuple[str, ...]) -> int | None:
     """The concurrency that a start line names."""
+    said = _option(words, "-c", "--concurrency")
+    return int(said) if said is not None and said.isdigit() else None
+
+
+def _option(words: tuple[str, ...], short: str, long: str) -> str | None:
+    """The value of an option of a start line: `-c 2`, `-c2`, `--concurrency 2`, `--concurrency=2`."""
     for index, word in enumerate(words):
-        if word in ("-c", "--concurrency") and index + 1 < len(words) and words[index + 1].isdigit():
-            return int(words[index + 1])
-        for prefix in ("--concurrency=", "-c"):
-            if word.startswith(prefix) and word[len(prefix) :].isdigit():
-                return int(word[len(prefix) :])
+        if word in (short, long):
+            return words[index + 1] if index + 1 < len(words) else None
+        for prefix in (f"{long}=", short):
+            if word.startswith(prefix):
+                return word[len(prefix) :]
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bisect_celery.core.ledger import Ledger
-from bisect_celery.core.texts import told_exception
+from bisect_celery.core.texts import retried_for, told_exception
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.lab.plan import OURS
@@ -327,7 +327,8 @@ def _told(raised: str) -> str:
 
 def _reason_in(event: dict[str, Any]) -> tuple[str | None, str | None]:
     """A retry need not have an exception; its event has the word `None` then."""
-    return (None, None) if event.get("exception") in (None, "None") else _exception_in(event)
+    event = {**event, "exception": retried_for(str(event.get("exception") or ""))}
+    return (None, None) if event["exception"] in ("", "None") else _exception_in(event)
 
 
 def _exception_in(event: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from bisect_celery.core import pools
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.ledger import Ledger
 from bisect_celery.core.scenario import takes_network
@@ -35,7 +36,8 @@ from bisect_celery.stack.services import addresses
 
 __all__ = ["LEFT", "Looks", "Watch"]
 
-LOOK_EVERY = 0.5
+# Longer than it takes to see whether anybody computes (`lab.looks`), which asking interrupts.
+LOOK_EVERY = 0.7
 # So long after the last sign all that is left is there to stay, or to be asked about.
 SETTLED = 0.3
 LOG_LAG = 5.0
@@ -83,7 +85,7 @@ class Watch:
         counts = self._counts
         for take in (counts.take_events, loop.take_lines, counts.take_counts, self._memory.take, self._work.take):
             loop.add(take)
-        self._answers = Answers(worker, sender, ledger, signs, loop)
+        self._answers = Answers(worker, sender, ledger, signs, loop, plan.said_pool, self._work.begin_anew)
         self._booting = Boot(
             plan, deadlines, signs, loop, worker, sender, self._counts, self._answers, place.broker.keeps_questions
         )
@@ -197,7 +199,7 @@ class Watch:
 
     def _last_wave(self) -> str | None:
         """After all that was sent is done: does the pool still serve, and does the worker count every slot as free?"""
-        ended = self.until(self.all_over) or self.send(self._concurrency()) or self.until(self.all_over)
+        ended = self.until(self.all_over) or self.send(self._slots()) or self.until(self.all_over)
         if ended is not None:
             self._answers.held = None  # what was free before it need not be now
             return ended
@@ -207,7 +209,7 @@ class Watch:
         """By the worker's own count; a worker that cannot be asked has told the end of every task by itself."""
         if not self._booting.answered and self._ledger.all_returned():
             return self._ledger.drained()
-        self._answers.ask()
+        self._answers.ask_again()
         return self._answers.held == 0 and self._ledger.drained()
 
     def _last_look(self) -> str | None:
@@ -219,7 +221,7 @@ class Watch:
         return None
 
     def _leave_wave(self) -> str | None:
-        count = LEFT_A_SLOT * self._concurrency()
+        count = LEFT_A_SLOT * self._slots()
         if self.end_worker(hard=False):
             reason = f"its worker did not end in {self._deadlines.quiet:g} s"
             return self._signs.fails(Failure(Stage.PROBE, reason))
@@ -233,6 +235,9 @@ class Watch:
         """The worker knows best, then its start line, then its settings."""
         return self._answers.concurrency or self._plan.concurrency(self._signs.facts.concurrency)
 
+    def _slots(self) -> int:
+        return pools.slots(self._concurrency(), self._signs.facts.pool)
+
     def _look(self) -> bool:
         """Ask worker and broker for all that only asking tells; now and then, and the answer is whether it was now."""
         if self.now() < self._next_look:
@@ -245,7 +250,8 @@ class Watch:
     # --- what a scenario does (`lab.scenario.Hands`) -------------------------------------------------
 
     def send(self, count: int) -> str | None:
-        count = count or self._plan.count(self._concurrency(), self._signs.facts.prefetch)
+        facts = self._signs.facts
+        count = count or self._plan.count(self._concurrency(), facts.prefetch, facts.pool)
         if self._plan.probe.script is None:
             self._sender.send(count)
             return None

@@ -102,8 +102,37 @@ NO_EVENTS: dict[str, Any] = {"sources": ("log", "result"), "starts": 0, "process
 WITHOUT_EVENTS = (succeeded(1, **NO_EVENTS), succeeded(2, **NO_EVENTS), succeeded(3, 2, **NO_EVENTS))
 LAST_NOT_TOLD = (succeeded(1, finished=1.4), succeeded(2, 2, finished=1.9, **NOT_TOLD))
 OF_A_THREAD = (succeeded(1, finished=1.2, sources=("log", "result")), succeeded(2, 2, finished=1.9))
+# A worker that runs its tasks in its main process, answered once, and answers no more.
+SOLO = WorkerFacts(pool="celery.concurrency.solo:TaskPool", acks_late=False)
+SOLO_LATE = dataclasses.replace(SOLO, acks_late=True)
+DUMB: dict[str, Any] = {"worker": SOLO, "answered": True, "held": None, "queues": (queue(2, 2),), "heard": ("event",)}
+BY_ITSELF: dict[str, Any] = {"sources": ("log", "result"), "process": "MainProcess"}
+DELIVERED = Symptom(Kind.NEVER_RECEIVED, None, "delivered")
 
 TABLE: dict[str, tuple[Observation, Symptom]] = {
+    # a main process that runs the tasks itself
+    "solo, one taken": (quiet(message(1, received=1.1), message(2), **DUMB), STUCK),
+    "solo, one done and one taken": (quiet(succeeded(1), message(2, received=1.1), message(3), **DUMB), STUCK),
+    "solo, taken, and never answered": (quiet(message(1, received=1.1), **DUMB | {"answered": False}), UNKNOWN),
+    "solo, taken, and it answers": (
+        quiet(message(1, received=1.1), **DUMB | {"held": 0}),
+        Symptom(Kind.NEVER_RECEIVED, None, "received"),
+    ),
+    "solo, hangs after one": (quiet(succeeded(1, **BY_ITSELF), message(2), **DUMB), SLOT),
+    "solo, hangs after one, late": (
+        quiet(succeeded(1, **BY_ITSELF), message(2), **DUMB | {"worker": SOLO_LATE}),
+        NOT_ACKED,
+    ),
+    "solo, hangs after the last": (
+        quiet(succeeded(1), succeeded(2, 2, **BY_ITSELF), **DUMB | {"queues": (queue(),)}),
+        SLOT,
+    ),
+    "solo, whose events wait for a task": (quiet(message(1), message(2), **DUMB), UNKNOWN),
+    "solo, whose log tells of none": (quiet(message(1), message(2), **DUMB | {"heard": ("event", "log")}), DELIVERED),
+    "solo and prefork beside it": (
+        quiet(message(1, received=1.1), **DUMB | {"heard": (), "worker": WorkerFacts(pool=f"{SOLO.pool} x.prefork:P")}),
+        UNKNOWN,
+    ),
     # completed, and what comes near it
     "all is well": (complete(), Symptom(Kind.COMPLETED)),
     "no queue left to count": (complete(queues=()), Symptom(Kind.COMPLETED)),
@@ -613,6 +642,17 @@ def test_hangs_are_told_apart_by_where_they_wait_and_a_missing_dump_changes_noth
         assert judge.verdict(bad, Signature(bad.symptom)).verdict is Verdict.BAD
     assert judge.verdict(there, Signature(elsewhere.symptom)).verdict is Verdict.SKIP
     assert judge.verdict(there, Signature(elsewhere.symptom, Match.ANY)).verdict is Verdict.BAD
+
+
+def test_a_main_process_that_runs_its_tasks_hangs_within_one_or_outside_of_all() -> None:
+    taken = quiet(message(1, received=1.1), **DUMB)
+    within, outside = (
+        judge.symptom(dataclasses.replace(taken, dumps=(Dump(1, "parent", frames),))).symptom
+        for frames in (("work (shop/tasks.py:3)", TRACED), ("got (shop/app.py:3)", "send (celery/utils/dispatch.py:1)"))
+    )
+    assert (within.where, outside.where) == ("its own code", "outside of its tasks: its own code")
+    assert within.kind is outside.kind is Kind.STUCK_IN_TASK
+    assert not within.same_failure(outside)
 
 
 def test_what_asks_to_be_run_again_hangs_nowhere() -> None:

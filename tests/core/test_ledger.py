@@ -133,6 +133,13 @@ def test_a_retry_that_two_witnesses_tell_is_one(order: list[str]) -> None:
     assert (message.starts, message.retries, message.detail) == (1, 1, "as the event says")
 
 
+def test_a_retry_whose_reason_only_the_log_tells() -> None:
+    ledger = ledger_of()
+    ledger.retried(2.0, "m0", None, None)
+    ledger.retried(2.1, "m0", "OSError", "gone", source="log")
+    assert (only(ledger).exception, only(ledger).detail) == ("OSError", "gone")
+
+
 def test_a_retry_that_only_the_log_tells_is_no_redelivery() -> None:
     """A pool of threads drops events: that the task was begun again may come through, and why may not."""
     ledger = ledger_of()

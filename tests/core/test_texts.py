@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bisect_celery.core.texts import NAMES_CODE, canonical, message_template, told_exception
+from bisect_celery.core.texts import NAMES_CODE, canonical, message_template, retried_for, told_exception
 
 # --- templates ---------------------------------------------------------------------------------------
 
@@ -268,3 +268,18 @@ def test_what_another_thread_does_to_the_parser_is_no_news_of_an_exception(monke
     monkeypatch.setattr(ast, "parse", disturbed)
     for _ in range(4):
         assert told_exception("ValueError('no', 7)") == ("ValueError", "('no', 7)")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Retry(Retry(...), KeyError('x'), 0.2)", "KeyError('x')"),
+        ("Retry(Retry(...), OSError(2, 'no (such) file'), None)", "OSError(2, 'no (such) file')"),
+        ("Retry(Retry(...), E('a'), datetime.datetime(2026, 11, 1, 2, 3, tzinfo=datetime.timezone.utc))", "E('a')"),
+        ("Retry(Retry(...), None, 180)", "None"),
+        ("KeyError('x')", "KeyError('x')"),
+        ("Retry('theirs')", "Retry('theirs')"),
+    ],
+)
+def test_why_a_task_asks_to_be_run_again(text: str, reason: str) -> None:
+    assert retried_for(text) == reason

@@ -35,6 +35,14 @@ def plan(*worker: str, **changes: object) -> Plan:
     return Plan("shop", Probe(), worker, **changes)  # type: ignore[arg-type]
 
 
+def test_slots_without_identity_take_few_probes() -> None:
+    made = plan("-P", "gevent", "-c1000")
+    assert (made.said_pool, made.concurrency()) == ("gevent", 1000)
+    assert made.count(1000, 4000, "celery.concurrency.gevent:TaskPool") == LEAST_PROBES
+    assert made.count(1000, 4000, "celery.concurrency.thread:TaskPool") == 5001
+    assert plan("--pool=solo", beside=(("-c", "2"),)).said_pool == "prefork solo"
+
+
 WORDS = {
     (): ("-E", "-l", "INFO"),
     ("-c", "4"): ("-c", "4", "-E", "-l", "INFO"),
