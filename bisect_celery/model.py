@@ -790,10 +790,29 @@ class BrokerTraits:
 
 
 @dataclass(frozen=True)
+class Image:
+    """An image of the project's own that a tree's programs run in, with its environment inside.
+
+    `folder` is where the app's folder is in it, `root` the folder of the code that a trial's programs share (None: each
+    has its own). `files` are (path in the laid-out tree, path in the image), put in for each trial; with `bare` nothing
+    of what the image itself has in `root` is seen. `user` is the number of who runs programs, `variables` its ENV.
+    """
+
+    id: str
+    folder: str
+    root: str | None
+    files: tuple[tuple[str, str], ...]
+    user: int
+    variables: tuple[tuple[str, str], ...] = ()
+    bare: bool = False
+
+
+@dataclass(frozen=True)
 class Environment:
     """A project's dependencies, built. `python` and `bin` are paths as programs of a trial see them.
 
-    `key` is the digest of the resolved set, interpreter and platform; `packages` are (name, version).
+    `key` is the digest of the resolved set, interpreter and platform; `packages` are (name, version). `image` is set
+    where they are an image's.
     """
 
     key: str
@@ -801,6 +820,7 @@ class Environment:
     bin: str
     packages: tuple[tuple[str, str], ...] = ()
     lock: str = ""
+    image: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -840,6 +860,55 @@ class Runner(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """The content of a file below `root`, None if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an engine tells of an image. `triggers` are its ONBUILD instructions, `folder` its WORKDIR."""
+
+    id: str
+    environment: tuple[tuple[str, str], ...] = ()
+    folder: str = "/"
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageOrder:
+    """An image to build. `files` are (path in the context, file here; None: an empty folder), `buildkit` the line that
+    only BuildKit understands ("": none). `key` names all that it is made of. The values of `arguments` are private.
+    """
+
+    key: str
+    text: str
+    files: tuple[tuple[str, Path | None], ...]
+    arguments: tuple[tuple[str, str], ...] = ()
+    target: str | None = None
+    buildkit: str = ""
+
+
+class Images(Protocol):
+    """An engine's images, as far as the project's own are needed."""
+
+    platform: str
+
+    def known(self, reference: str, cancel: Cancel) -> ImageFacts | None:
+        """An image by its name or id, from its registry where need be; None where there is none of that name.
+
+        Raises InfraError when no registry can be reached.
+        """
+        ...
+
+    def built(self, key: str) -> ImageFacts | None:
+        """The image that was built for a key."""
+        ...
+
+    def build(self, order: ImageOrder, says: Callable[[str], None], cancel: Cancel) -> RunResult:
+        """Build and keep an image; what the builder said. Raises InfraError when it cannot be built here at all."""
+        ...
+
+    def run(self, image: str, argv: Sequence[str], deadline: float, cancel: Cancel) -> RunResult:
+        """Run a command in an image, as its user, without its entry point or a network; 127 where it is not there."""
         ...
 
 
@@ -986,6 +1055,10 @@ class Stack(Protocol):
     @property
     def runner(self) -> Runner:
         """Where environments are built; known once the stack was started."""
+        ...
+
+    def own_images(self) -> Images | None:
+        """The project's own images; None where programs run without images. Known once the stack was started."""
         ...
 
     def start(self, cancel: Cancel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect_celery.config.compose import Composed, files_beside, order_of, understood, usual_files
 from bisect_celery.config.compose import Read as ReadCompose
 from bisect_celery.config.detect import Detected, detect
+from bisect_celery.config.images import with_image
 from bisect_celery.config.listing import FolderListing, Listing
 from bisect_celery.config.load import Loaded, Variable, load, relative
 from bisect_celery.config.request import describe, led_to_ours, to_request, told_of_compose, told_of_message
@@ -31,4 +32,5 @@ __all__ = [
     "told_of_message",
     "understood",
     "usual_files",
+    "with_image",
 ]

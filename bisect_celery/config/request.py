@@ -302,6 +302,21 @@ def _settings(request: Request) -> list[tuple[str, object]]:
         ("compose", dict(request.sources).get("compose files")),
         *((setting.key, operator.attrgetter(setting.field)(request)) for setting in SETTINGS if setting.field),
         ("django-settings", request.django_settings),
+        *_image(request),
+    ]
+
+
+def _image(request: Request) -> list[tuple[str, object]]:
+    image = request.worker_image
+    if image is None or image.build is None:
+        return [("image", image.image)] if image is not None else []
+    build = image.build
+    arguments = [(f"build-arg {name}", value) for name, value in build.args]
+    return [
+        ("dockerfile", build.dockerfile),
+        ("build-context", build.context or "."),
+        ("target", build.target),
+        *arguments,
     ]
 
 

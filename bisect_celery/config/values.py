@@ -255,6 +255,17 @@ def several(given: Given) -> tuple[str, ...]:
     return (string(given),)
 
 
+def arguments(given: Given) -> tuple[tuple[str, str | None], ...]:
+    """NAME=VALUE, or NAME alone for the value it has here; in a TOML file also a table."""
+    if isinstance(given.raw, dict):
+        return tuple((str(name), str(value)) for name, value in given.raw.items())
+    found = [text.partition("=") for text in several(given)]
+    for name, _, _ in found:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise _wrong(given, "NAME=VALUE or NAME")
+    return tuple((name, value if equals else None) for name, equals, value in found)
+
+
 # --- JSON --------------------------------------------------------------------------------------------
 
 _EXAMPLES = {"args": "'[1, \"a\"]'", "kwargs": '\'{"name": "a"}\'', "expect": "'\"ok\"'"}

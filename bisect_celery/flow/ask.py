@@ -52,14 +52,14 @@ def request(typed: Typed, home: Home) -> Request:
     loaded = config.load(typed.flags, typed_in=typed.folder, root=user.root, caller_environment=typed.caller)
     repository, tree = _tree(typed, home.make(), user)
     workload, said = loaded.settings.get("workload"), None
+    listing = TreeListing(repository, tree)
     if isinstance(workload, Path):
         detected = config.detect(FolderListing(need_folder(workload)), app=loaded.text("app"))
     else:
-        listing = TreeListing(repository, tree)
         said = _composed(typed, loaded, repository, listing)
         started = said.commands if said is not None else ()
         detected = config.detect(listing, typed_in=user.subfolder, app=loaded.text("app"), started=started)
-    return config.to_request(
+    found = config.to_request(
         loaded,
         detected,
         good=typed.good,
@@ -68,6 +68,7 @@ def request(typed: Typed, home: Home) -> Request:
         repository=user.root,
         composed=said,
     )
+    return config.with_image(found, loaded, listing, typed.caller)
 
 
 def _composed(

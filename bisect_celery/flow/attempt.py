@@ -108,6 +108,8 @@ def _hold_python(room: Room, lab: Lab, bisection: Ongoing) -> None:
     kept = room.store.baseline_get(key)
     if not isinstance(kept, str):
         kept = lab.choose_python(room.revision(bisection.bad).tree, room.request.subfolder)
+        if kept is None:
+            return
         room.store.baseline_put(key, kept)
     lab.python = kept
 
@@ -125,7 +127,7 @@ def held_terms(typed: Typed, home: Home) -> Request:
         kept = store.baseline_get(key)
         if kept is None:
             asked = request(typed, home)
-            bare = replace(asked, environment=(), secrets=(), overlays=(), sources=())
+            bare = replace(asked, environment=(), secrets=(), overlays=(), sources=(), worker_image=None)
             store.baseline_put(key, cast(Any, codec.encode(bare)))
             return asked
     first = codec.decode(Request, kept)

@@ -196,6 +196,8 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
             redactor=room.redactor,
             cancel=room.cancel,
             workload=workload,
+            worker_image=room.request.worker_image,
+            tells=lambda text: room.listener(Note(text)),
         )
         try:
             yield lab
@@ -276,6 +278,8 @@ def digest(room: Room, lab: Lab, as_of: str) -> Callable[[Plan], str]:
             parts.append(codec.encode(request.companions))
         if lab.workload is not None:
             parts.append(lab.workload.digest)
+        if request.worker_image is not None:
+            parts.append(codec.encode(request.worker_image))
         return room.store.fingerprint(json.dumps(parts))
 
     return of

@@ -35,9 +35,13 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     """The stack for a session, not started. Raises UserError when what was asked for cannot be had."""
     if request.stack == "container" and request.broker == "embedded":
         raise UserError("The embedded broker serves the process stack only.", "Leave out `--broker embedded`.")
+    if request.worker_image is not None and (request.stack == "process" or request.broker == "embedded"):
+        raise _no_image(request, "the process stack runs programs of this machine")
     kind, reason = (None, "") if request.stack == "process" else _in_containers(request)
     if request.stack == "container" and kind is None:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
+    if kind is None and request.worker_image is not None:
+        raise _no_image(request, reason or HERE)
     if kind is None or request.broker == "embedded":
         return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
     environ = with_pip_conf(os.environ)
@@ -97,6 +101,16 @@ def left_out(request: Request) -> str | None:
     """What the compose file has that only containers can be, in a sentence."""
     names = [one.name for one in request.companions if one.kind not in (*KINDS, BROKER)]
     return f"Without containers there is no {', no '.join(names)}." if names else None
+
+
+def _no_image(request: Request, why: str) -> UserError:
+    image = request.worker_image
+    what = f"the image of {image.build.dockerfile}" if image is not None and image.build is not None else "an image"
+    return UserError(
+        f"Trials cannot run in {what} here: {why}.",
+        "`--stack container` with a container engine, or leave the image out: dependencies are then installed from the "
+        "project's own files.",
+    )
 
 
 def _processes(request: Request, home: Home, scratch: Path, why: str) -> Stack:

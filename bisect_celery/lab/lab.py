@@ -16,6 +16,7 @@ from bisect_celery.core.redact import Redactor
 from bisect_celery.core.scenario import restarts_broker
 from bisect_celery.environment.build import build
 from bisect_celery.environment.facade import choose_python, source_roots
+from bisect_celery.environment.image import image_environment
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.lab import migrated
@@ -26,7 +27,17 @@ from bisect_celery.lab.overlay import put as put_over
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import LEFT, Watch
 from bisect_celery.lab.workload import Workload
-from bisect_celery.model import Environment, Failure, Observation, Overlay, Place, Stack, Stage, Tree
+from bisect_celery.model import (
+    Environment,
+    Failure,
+    Observation,
+    Overlay,
+    Place,
+    Stack,
+    Stage,
+    Tree,
+    WorkerImage,
+)
 from bisect_celery.repo.layout import LayoutFailed
 from bisect_celery.repo.private import PrivateRepository
 
@@ -72,10 +83,13 @@ class Lab:
         says: Says = lambda _: None,
         slots: int = 1,
         workload: Workload | None = None,
+        worker_image: WorkerImage | None = None,
+        tells: Says = lambda _: None,
     ) -> None:
         """`folder` keeps artifacts, `scratch` what goes after each trial. `as_of` dates unlocked dependencies.
 
-        With a `workload` trees are revisions of a library, which that app uses.
+        With a `workload` trees are revisions of a library, which that app uses. With a `worker_image` the environment
+        is that image's, as each tree has it built. `says` hears what a trial does now, `tells` what is worth a line.
         """
         self.stack = stack
         self.earlier: Earlier | None = None  # what every trial begins with
@@ -83,6 +97,7 @@ class Lab:
         self.python, self._as_of, self._overlays = python, as_of, overlays
         self._redactor, self._cancel, self._says = redactor, cancel, says
         self.workload = workload
+        self._worker_image, self._tells = worker_image, tells
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
 
     def make(self, order: Order) -> Made:
@@ -165,11 +180,13 @@ class Lab:
         """Have a service beside the broker from now on; False where it cannot be had. Raises InfraError, Cancelled."""
         return self.stack.serve(kind, self._cancel)
 
-    def choose_python(self, tree: str, subfolder: str) -> str:
+    def choose_python(self, tree: str, subfolder: str) -> str | None:
         """The interpreter for a whole session (DESIGN 15): what this tree's files ask for, of those that are here.
 
-        Every later trial takes it. Raises UserError when nothing fits.
+        Every later trial takes it; None where it is an image's own. Raises UserError when nothing fits.
         """
+        if self._worker_image is not None:
+            return None
         layout = self._scratch / "trees" / "python"
         try:
             self._lay_out(tree, layout)
@@ -199,20 +216,36 @@ class Lab:
             self._lay_out(order.tree.sha, layout)
             self._overlay(layout)
             self._says("environment")
-            environment = build(
-                layout,
-                subfolder=order.plan.subfolder,
-                python=self.python,
-                as_of=self._as_of,
-                runner=self.stack.runner,
-                cancel=self._cancel,
-                on_progress=self._says,
-            )
+            environment = self._environment(layout, order.plan.subfolder)
             roots = source_roots(layout, order.plan.subfolder)
             plan = replace(order.plan, source_roots=roots)
             yield layout, environment, replace(plan, database_key=migrated.key(layout, plan, environment))
         finally:
             shutil.rmtree(layout, ignore_errors=True)
+
+    def _environment(self, layout: Path, subfolder: str) -> Environment:
+        """Built, or known to be built, for the tree laid out at `layout`: of its dependencies, or as its image."""
+        images = self.stack.own_images() if self._worker_image is not None else None
+        if self._worker_image is not None and images is not None:
+            return image_environment(
+                layout,
+                self._worker_image,
+                subfolder=subfolder,
+                overlays=frozenset(one.target for one in self._overlays),
+                images=images,
+                cancel=self._cancel,
+                says=self._says,
+                tells=self._tells,
+            )
+        return build(
+            layout,
+            subfolder=subfolder,
+            python=self.python,
+            as_of=self._as_of,
+            runner=self.stack.runner,
+            cancel=self._cancel,
+            on_progress=self._says,
+        )
 
     def _lay_out(self, tree: str, layout: Path) -> None:
         layout.parent.mkdir(parents=True, exist_ok=True)

@@ -109,8 +109,9 @@ class Plan:
         program, *words = self._start()
         if program == "celery" and not any(name == "celery" for name, _ in environment.packages):
             program, words = "python", ["-m", "celery", *words]  # Celery itself is under test: nobody installed it
-        argv = (f"{environment.bin}/{program}", *words, *self.worker_words(environment))
-        return Program("worker", argv, self._variables(place, environment, broker_url), self.subfolder)
+        found = environment.python if program == "python" else f"{environment.bin}/{program}"
+        argv = (found, *words, *self.worker_words(environment))
+        return Program("worker", argv, self._variables(place, environment, broker_url), self._folder(environment))
 
     def sender_program(self, place: Place, environment: Environment) -> Program:
         argv = (environment.python, f"{place.guest}/sender.py")
@@ -118,15 +119,19 @@ class Plan:
         if self.start.startswith("manage.py") and self.django_settings is not None:
             # `manage.py` says so itself; nothing says so to us.
             variables = tuple({"DJANGO_SETTINGS_MODULE": self.django_settings, **dict(variables)}.items())
-        return Program("sender", argv, variables, self.subfolder, stdin=True, private=True)
+        return Program("sender", argv, variables, self._folder(environment), stdin=True, private=True)
 
     def migrate_program(self, place: Place, environment: Environment) -> Program:
         argv = ("/bin/sh", "-c", self.migrate or "true")
-        return Program("migrate", argv, self._variables(place, environment), self.subfolder)
+        return Program("migrate", argv, self._variables(place, environment), self._folder(environment))
 
     def prepare_program(self, place: Place, environment: Environment) -> Program:
         argv = ("/bin/sh", "-c", self.prepare or "true")
-        return Program("prepare", argv, self._variables(place, environment), self.subfolder)
+        return Program("prepare", argv, self._variables(place, environment), self._folder(environment))
+
+    def _folder(self, environment: Environment) -> str:
+        """Where programs start, seen from the checkout, which in an image of the project's is the app's own folder."""
+        return self.subfolder if environment.image is None else ""
 
     def _start(self) -> tuple[str, ...]:
         """The program in the environment's `bin` and its words up to the worker's own.
@@ -182,21 +187,20 @@ class Plan:
         broker_url = broker_url or place.broker_url
         bound = dict(place.bindings)
         values = {
-            "PATH": f"{environment.bin}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            **_of_environment(environment),
             "HOME": place.work_dir,
             "TMPDIR": place.work_dir,
-            "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "C_FORCE_ROOT": "1",  # else Celery refuses to serve projects that use pickle when we are root
-            "VIRTUAL_ENV": environment.bin.rpartition("/")[0],
             **{name: bound[what] for name, what in SERVICE_NAMES.items() if what in bound},
             **dict.fromkeys(BROKER_NAMES, broker_url),
         }
         result_url = fill(self.result_url, bound) if self.result_url is not None else None
         if result_url is not None:
             values["CELERY_RESULT_BACKEND"] = result_url
-        if self.source_roots:
+        if self.source_roots and environment.image is None:
             values["PYTHONPATH"] = ":".join(f"{place.checkout}/{root}" for root in self.source_roots)
         filled = {
             "broker_url": broker_url,
@@ -211,6 +215,16 @@ class Plan:
 
     def worker_line(self) -> str:
         return " and ".join(shlex.join((*self._start(), *words)) for words in (self.worker, *self.beside))
+
+
+def _of_environment(environment: Environment) -> dict[str, str]:
+    """Where programs are found; an image of the project's says that itself, and more."""
+    if environment.image is None:
+        bin_folder = environment.bin
+        return {"PATH": f"{bin_folder}:/usr/local/bin:/usr/bin:/bin", "VIRTUAL_ENV": bin_folder.rpartition("/")[0]}
+    own = dict(environment.image.variables)
+    path = own.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    return {**own, "PATH": path if environment.bin in path.split(":") else f"{environment.bin}:{path}"}
 
 
 def provided(worker: WorkerFacts) -> bool:

@@ -36,11 +36,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Mount:
-    """A named volume of the file (`volume` is its key there) at `target`."""
+    """A named volume of the file (`volume` is its key there) at `target`; a `bare` one begins empty, whatever the image
+    has there."""
 
     volume: str
     target: str
     read_only: bool = False
+    bare: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from bisect_celery.model import (
     Companion,
     Dump,
     Environment,
+    Image,
     Owner,
     Program,
     Running,
@@ -31,10 +32,11 @@ from bisect_celery.model import (
 )
 from bisect_celery.stack import compose, pyspy
 from bisect_celery.stack.companions import Cast, broker_hosts, need_images
-from bisect_celery.stack.compose import Composition
+from bisect_celery.stack.compose import Composition, Mount, Service
 from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
-from bisect_celery.stack.container_files import archive_of, moved, tree_archive
+from bisect_celery.stack.container_files import NOBODY, archive_of, moved, placed_archive, tree_archive
+from bisect_celery.stack.container_images import ContainerImages, Workshop, own_image
 from bisect_celery.stack.container_program import ContainerRunning, Watch
 from bisect_celery.stack.container_redis import ContainerRedis
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
@@ -42,7 +44,8 @@ from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis,
 from bisect_celery.stack.container_slots import Slots
 from bisect_celery.stack.namespace import Broker, InNamespace, Space
 from bisect_celery.stack.redis_broker import RedisBroker
-from bisect_celery.stack.services import COMPANIONS, KINDS, MYSQL, REDIS, Service, Taken
+from bisect_celery.stack.services import COMPANIONS, KINDS, MYSQL, REDIS, Taken
+from bisect_celery.stack.services import Service as Beside
 from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
@@ -185,6 +188,8 @@ class ContainerStack:
         self._kind = broker
         self._broker: Broker | None = None
         self._runner: ContainerRunner | None = None
+        self._own_images: ContainerImages | None = None
+        self._tools_asked = False
         self._slots: Slots | None = None
         self._sharing = Sharing()
         self._services, self._more = list(services), more
@@ -221,12 +226,19 @@ class ContainerStack:
             raise InfraError("The container stack has not been started.")
         return self._runner
 
+    def own_images(self) -> ContainerImages:
+        """The project's own. Raises InfraError before `start`."""
+        if self._own_images is None:
+            raise InfraError("The container stack has not been started.")
+        return self._own_images
+
     # --- up and down
 
     def start(self, cancel: Cancel) -> None:
         try:
             self._composition = self._with_images(cancel)
             self._runner = self._new_runner()
+            self._own_images = self._new_images()
             for name, network in self._composition.networks.items():
                 self._engine.create_network(self._names[name], network, labels(self._owner, "network"))
             self._broker = broker = self._new_broker()
@@ -294,6 +306,11 @@ class ContainerStack:
                 user_files={name: text for name, path in self._user_files.items() if (text := _read(path)) is not None},
             )
         )
+
+    def _new_images(self) -> ContainerImages:
+        worker = self._composition.services["worker"]
+        shop = Workshop(self._engine, worker, self._owner, self._prefix, self._state, self._machine, self._environ)
+        return ContainerImages(shop)
 
     def stop(self) -> None:
         """Take down broker, networks and what the runner keeps; the environments' volume stays for the next session.
@@ -363,7 +380,7 @@ class ContainerStack:
         cast = Cast(self._yard(), theirs, described, hosts) if theirs else None
         self._slots = Slots(described["slot"], self._owner, self._prefix, self._names, hosts, cast)
 
-    def _of_slot(self, slot: str) -> list[Service]:
+    def _of_slot(self, slot: str) -> list[Beside]:
         redis = [SlotRedis(self._yard(), self._composition.services[REDIS], slot)] if REDIS in self._services else []
         mates = self._slots.mates(slot) if self._slots is not None else None
         return [*redis, *self._databases, *(mates.services if mates is not None else ())]
@@ -381,16 +398,19 @@ class ContainerStack:
         *,
         alone: bool = False,
     ) -> Iterator[ContainerPlace]:
-        with self._sharing.taken(alone, cancel), self._made(name, layout, artifacts, cancel, alone) as place:
+        made = self._made(name, layout, environment.image, artifacts, cancel, alone)
+        with self._sharing.taken(alone, cancel), made as place:
             yield place
 
     @contextlib.contextmanager
     def _made(
-        self, name: str, layout: Path, artifacts: Path, cancel: Cancel, alone: bool
+        self, name: str, layout: Path, image: Image | None, artifacts: Path, cancel: Cancel, alone: bool
     ) -> Iterator[ContainerPlace]:  # fmt: skip
         broker, slots = self._broker, self._slots
         if broker is None or slots is None:
             raise InfraError("The container stack has not been started.")
+        if image is not None:
+            self._bring_tools(cancel)
         artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as leaving:
             namespace = leaving.enter_context(broker.namespace(name, cancel, alone=alone))
@@ -398,7 +418,9 @@ class ContainerStack:
             slot = leaving.enter_context(slots.taken(engine, cancel))
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
-            room = _Room(self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools)
+            room = _Room(
+                self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools, image
+            )
             taken = Taken.of(self._of_slot(slot), name, cancel)
             leaving.callback(taken.drop)
             mates = slots.mates(slot)
@@ -409,13 +431,20 @@ class ContainerStack:
             place.fill()
             yield place
 
+    def _bring_tools(self, cancel: Cancel) -> None:
+        """py-spy, which comes with the first environment that is built, or for the first image; it only explains."""
+        if not self._tools_asked:
+            self._tools_asked = True
+            with contextlib.suppress(InfraError):
+                self.runner.prepare(cancel)
+
 
 @dataclass(frozen=True)
 class _Room:
     """What a place's containers are made from.
 
-    `names` are of the session; the place's volume comes on top. `slot` is the container whose network they share,
-    `tools` the folder of py-spy in the environments' volume.
+    `names` are of the session; the place's volumes come on top. `slot` is the container whose network they share,
+    `tools` the folder of py-spy in the environments' volume. `image` is the project's own, where programs run in one.
     """
 
     composition: Composition
@@ -426,12 +455,23 @@ class _Room:
     spool: Path
     slot: str
     tools: str
+    image: Image | None = None
+
+    @property
+    def programs(self) -> Service:
+        """What programs' containers are made like. In an image of the project's nothing of our environments is seen."""
+        worker = self.composition.services["worker"]
+        if self.image is None:
+            return worker
+        volumes = [Mount("place", TRIAL)]
+        if self.image.root is not None:
+            volumes.append(Mount("code", self.image.root, bare=self.image.bare))
+        return replace(own_image(worker), image=self.image.id, volumes=tuple(volumes))
 
 
 class ContainerPlace(InNamespace):
     """A `model.Place`: one volume and one namespace for one trial; each program in a container of its own."""
 
-    checkout = CHECKOUT
     work_dir = WORK
     guest = GUESTS
     # The worker's main process is counted with its pool: heartbeats, and answering us.
@@ -447,6 +487,7 @@ class ContainerPlace(InNamespace):
         taken: Taken,
     ) -> None:
         super().__init__(namespace)
+        self.checkout = room.image.folder if room.image is not None else CHECKOUT
         self._taken = taken
         self._restored: Path | None = None
         self.bindings: Mapping[str, str] = {
@@ -458,7 +499,8 @@ class ContainerPlace(InNamespace):
         self._artifacts = artifacts
         self._private = room.spool / f"{room.prefix}-private"
         self._volume = f"{room.prefix}-place"
-        self._names = {**room.names, "place": self._volume}
+        self._code = f"{room.prefix}-code"
+        self._names = {**room.names, "place": self._volume, "code": self._code}
         self._numbers = itertools.count(1)
         self._programs: list[ContainerRunning] = []
         self._filled = False
@@ -468,12 +510,18 @@ class ContainerPlace(InNamespace):
         """Make the volume. Code and guest files go in with the first program: it takes a container to reach it."""
         shutil.rmtree(self._private, ignore_errors=True)
         self._private.mkdir(parents=True, mode=0o700)
-        self._engine.remove_volume(self._volume)
-        self._engine.create_volume(self._volume, labels(self._room.owner, "place"))
+        for volume in self._volumes():
+            self._engine.remove_volume(volume)
+            self._engine.create_volume(volume, labels(self._room.owner, "place"))
+
+    def _volumes(self) -> tuple[str, ...]:
+        image = self._room.image
+        return (self._volume,) if image is None or image.root is None else (self._volume, self._code)
 
     def start(self, program: Program) -> Running:
-        container = self._create("worker", program.name, program.argv, dict(program.env), program)
+        container = self._create(self._room.programs, program.name, program.argv, dict(program.env), program)
         try:
+            self._put_code(container)
             if not self._filled:
                 self._put_files(container)
                 self._filled = True
@@ -487,7 +535,7 @@ class ContainerPlace(InNamespace):
 
     def _create(
         self,
-        service: str,
+        service: Service,
         role: str,
         argv: tuple[str, ...],
         environment: Mapping[str, str],
@@ -496,26 +544,43 @@ class ContainerPlace(InNamespace):
     ) -> str:
         room = self._room
         folder = program.folder.strip("/") if program else ""
+        entered = program is not None and room.image is not None  # an image of the project's may have an entry point
         return self._engine.create(
-            room.composition.services[service],
+            service,
             name=f"{room.prefix}-{next(self._numbers)}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', role)}",
             labels=labels(room.owner, role),
             names=self._names,
-            command=argv,
+            command=argv[1:] if entered else argv,
+            entrypoint=argv[:1] if entered else None,
             environment=environment,
-            folder=f"{CHECKOUT}/{folder}".rstrip("/") if program else None,
+            folder=f"{self.checkout}/{folder}".rstrip("/") or "/" if program else None,
             stdin=program.stdin if program else False,
             shared={"slot": room.slot, "worker": worker},
             cpus_at_most=room.cpus,
         )
 
     def _put_files(self, container: str) -> None:
+        image = self._room.image
         guests = {f"guest/{path.name}": path.read_bytes() for path in GUEST.glob("*.py")}
-        with tree_archive({"checkout": self._layout}, {"work": None, "guest": None, **guests}, self._room.spool) as tar:
+        trees, user = ({"checkout": self._layout}, NOBODY) if image is None else ({}, image.user)
+        with tree_archive(trees, {"work": None, "guest": None, **guests}, self._room.spool, user) as tar:
             self._engine.put(container, TRIAL, tar)
         if self._restored is not None:
             with self._restored.open("rb") as archive:
                 self._engine.put(container, WORK, archive)
+
+    def _put_code(self, container: str) -> None:
+        """The tree's files where the project's image has them: once those that programs share, the others each time."""
+        image = self._room.image
+        if image is None:
+            return
+        shared = [one for one in image.files if image.root is not None and one[1].startswith(f"{image.root}/")]
+        inside = frozenset(shared)
+        own = [one for one in image.files if one not in inside]
+        for files, root, wanted in ((own, None, bool(own)), (shared, image.root, not self._filled)):
+            if wanted:
+                with placed_archive(self._layout, files, self._room.spool, image.user, root) as tar:
+                    self._engine.put(container, "/", tar)
 
     def script(self, name: str, text: str) -> str:
         container = self._programs[0].container
@@ -573,7 +638,8 @@ class ContainerPlace(InNamespace):
 
     def _beside(self, worker: str, script: str, *words: str) -> str:
         """What a shell script says that shares the worker's processes."""
-        container = self._create("dump", "dump", ("sh", "-c", script, *words), {}, worker=worker)
+        dump = self._room.composition.services["dump"]
+        container = self._create(dump, "dump", ("sh", "-c", script, *words), {}, worker=worker)
         out: list[bytes] = []
         try:
             watch = Watch(self._engine, container, lambda is_error, chunk: None if is_error else out.append(chunk))
@@ -583,10 +649,15 @@ class ContainerPlace(InNamespace):
         return b"".join(out).decode("utf-8", "replace")
 
     def describe(self) -> tuple[tuple[str, str], ...]:
-        image = self._room.composition.services["worker"].image
+        image = self._room.programs.image
+        mounts = [f"{self._volume}:{TRIAL}"]
+        if self._room.image is not None and self._room.image.root is not None:
+            mounts.append(f"{self._code}:{self._room.image.root}")
+        seen = f"docker run --rm -it {' '.join(f'-v {mount}' for mount in mounts)} -w {self.checkout}"
+        entry = f"--entrypoint sh {image}" if self._room.image is not None else f"{image} sh"
         running = [one.container[:12] for one in self._programs if one.alive()]
         return (
-            ("checkout", f"docker run --rm -it -v {self._volume}:{TRIAL} -w {CHECKOUT} {image} sh"),
+            ("checkout", f"{seen} {entry}"),
             ("work folder", f"{WORK} in the volume {self._volume}"),
             ("logs", str(self._artifacts)),
             ("broker", self.harness_url),
@@ -598,7 +669,8 @@ class ContainerPlace(InNamespace):
         """End every program, the latest first: senders before the worker they talk to; then the volume goes."""
         with self._lock, contextlib.ExitStack() as stops:
             stops.callback(shutil.rmtree, self._private, ignore_errors=True)
-            stops.callback(self._engine.remove_volume, self._volume)
+            for volume in self._volumes():
+                stops.callback(self._engine.remove_volume, volume)
             for running in self._programs:
                 stops.callback(running.stop)
 

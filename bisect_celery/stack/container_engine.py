@@ -23,7 +23,7 @@ import urllib3.exceptions
 
 from bisect_celery.errors import Cancelled, InfraError
 from bisect_celery.model import Cancel, Owner
-from bisect_celery.stack.compose import Health, Network, Service
+from bisect_celery.stack.compose import Health, Mount, Network, Service
 from bisect_celery.stack.container_files import only_file
 
 OWNER_LABEL = "bisect-celery.owner"
@@ -206,19 +206,19 @@ class Engine:
         names: Mapping[str, str],
         image: str | None = None,
         command: Sequence[str] | None = None,
+        entrypoint: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
         folder: str | None = None,
         stdin: bool = False,
         shared: Mapping[str, str] | None = None,
         cpus_at_most: float = 0.0,
         hosts: Mapping[str, str] | None = None,
-        entrypoint: Sequence[str] | None = None,
     ) -> str:
         """Make a container of a service of our compose file; its id.
 
         `names` maps the file's networks and volumes to the names they have in this session. `environment` is added
-        to the service's own. `shared` maps services whose processes or network it shares to their containers.
-        `hosts` are names and addresses that need no resolver.
+        to the service's own; `entrypoint` replaces the image's. `shared` maps services whose processes or network it
+        shares to their containers. `hosts` are names and addresses that need no resolver.
         """
         networks = [names[network] for network in service.networks]
         with told(f"create a container of {image or service.image}"):
@@ -263,7 +263,7 @@ class Engine:
     ) -> Any:
         driver, options = service.logging
         cpus = min(service.cpus, cpus_at_most) if cpus_at_most else service.cpus
-        mounts = [f"{names[m.volume]}:{m.target}:{'ro' if m.read_only else 'rw'}" for m in service.volumes]
+        mounts = [f"{names[m.volume]}:{m.target}:{_mode(m)}" for m in service.volumes]
         return self.api.create_host_config(
             binds=mounts or None,
             network_mode=_network_mode(service, names, shared),
@@ -410,6 +410,11 @@ class Engine:
 
     def remove_owned(self, kind: str, name: str) -> None:
         {"container": self.remove, "network": self.remove_network, "volume": self.remove_volume}[kind](name)
+
+
+def _mode(mount: Mount) -> str:
+    mode = "ro" if mount.read_only else "rw"
+    return f"{mode},nocopy" if mount.bare else mode
 
 
 def _network_mode(service: Service, names: Mapping[str, str], shared: Mapping[str, str]) -> str | None:

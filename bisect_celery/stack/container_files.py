@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import posixpath
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -51,6 +52,42 @@ def tree_archive(
             why = error.strerror or error
             raise InfraError(f"A tree cannot be packed for its container: {why}.", "Is the disk full?") from error
         yield file
+
+
+@contextlib.contextmanager
+def placed_archive(
+    layout: Path, files: Sequence[tuple[str, str]], spool: Path, uid: int, root: str | None
+) -> Iterator[IO[bytes]]:
+    """An archive, to be unpacked at the top, of files of a folder at absolute paths of their own: (path in it, path).
+
+    Folders below `root` belong to `uid` as the files do; all others are the image's. Raises InfraError when it cannot
+    be written.
+    """
+    folders = sorted({one for _, target in files for one in _between(root, posixpath.dirname(target))} if root else ())
+    with tempfile.SpooledTemporaryFile(_SPOOL, dir=str(spool)) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                _add(archive, {folder.lstrip("/"): None for folder in folders}, uid, 0o644)
+                for path, target in files:
+                    member = archive.gettarinfo(layout / path, target.lstrip("/"))
+                    member.uid = member.gid = uid
+                    member.uname = member.gname = ""
+                    if member.isreg():
+                        with (layout / path).open("rb") as content:
+                            archive.addfile(member, content)
+                    else:
+                        archive.addfile(member)
+            file.seek(0)
+        except OSError as error:
+            why = error.strerror or error
+            raise InfraError(f"A tree cannot be packed for its container: {why}.", "Is the disk full?") from error
+        yield file
+
+
+def _between(root: str, folder: str) -> Iterator[str]:
+    while folder.startswith(f"{root}/"):
+        yield folder
+        folder = posixpath.dirname(folder)
 
 
 def moved(source: IO[bytes], target: Path, folder: str) -> None:

@@ -91,7 +91,9 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class _Ended:
+class Ended:
+    """A container that ended: its exit status, its standard output, and both streams together."""
+
     code: int
     out: str
     both: str
@@ -120,7 +122,7 @@ class ContainerRunner:
     def run(
         self, argv: Sequence[str], *, env: Mapping[str, str], source: Path | None, deadline: float, cancel: Cancel
     ) -> RunResult:
-        self._prepare(cancel)
+        self.prepare(cancel)
         ended = self._run(argv, env, source, deadline, cancel)
         return RunResult(ended.code, ended.both)
 
@@ -128,7 +130,7 @@ class ContainerRunner:
         return (f"{self.tools}/bin/uv",)
 
     def interpreter(self, version: str | None) -> tuple[str, str]:
-        self._prepare(None)
+        self.prepare(None)
         with self._lock:
             if version not in self._known:
                 self._known[version] = self._find(version)
@@ -155,14 +157,14 @@ class ContainerRunner:
         source: Path | None,
         deadline: float,
         cancel: Cancel | None,
-    ) -> _Ended:
+    ) -> Ended:
         bench = self._bench
         environment = builder_environment(env, bench.authorities is not None, bench.user_files)
         with bench.engine.fresh() as engine:
             container = self._create(engine, argv, environment)
             try:
                 self._fill(engine, container, source)
-                return _followed(engine, container, argv, deadline, cancel)
+                return followed(engine, container, argv, deadline, cancel)
             finally:
                 engine.remove(container)
 
@@ -204,7 +206,7 @@ class ContainerRunner:
 
     # --- tools and interpreters
 
-    def _prepare(self, cancel: Cancel | None) -> None:
+    def prepare(self, cancel: Cancel | None) -> None:
         """Put uv and py-spy into the volume, once for each of their versions. Raises InfraError."""
         with self._lock:
             ready = self._ready
@@ -289,7 +291,7 @@ class ContainerRunner:
         return self._fitting(version)
 
 
-def _followed(engine: Engine, container: str, argv: Sequence[str], deadline: float, cancel: Cancel | None) -> _Ended:
+def followed(engine: Engine, container: str, argv: Sequence[str], deadline: float, cancel: Cancel | None) -> Ended:
     """Start a created container and follow it to its end. Raises InfraError past the deadline, or without memory."""
     written: list[tuple[bool, bytes]] = []
     watch = Watch(engine, container, lambda is_error, chunk: written.append((is_error, chunk)))
@@ -304,7 +306,7 @@ def _followed(engine: Engine, container: str, argv: Sequence[str], deadline: flo
         )
     out = b"".join(chunk for is_error, chunk in written if not is_error)
     both = b"".join(chunk for _, chunk in written)
-    return _Ended(watch.code or 0, out.decode("utf-8", "replace"), both.decode("utf-8", "replace"))
+    return Ended(watch.code or 0, out.decode("utf-8", "replace"), both.decode("utf-8", "replace"))
 
 
 def _waited(event: threading.Event, deadline: float, cancel: Cancel | None) -> bool:

@@ -76,6 +76,9 @@ class ProcessStack:
             services=versions(self._services),
         )
 
+    def own_images(self) -> None:
+        return None
+
     def start(self, cancel: Cancel) -> None:
         self._broker.start(cancel)
         for service in self._services:

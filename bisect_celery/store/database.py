@@ -207,7 +207,8 @@ class Store:
 
     def _columns(self, session: Session) -> dict[str, Any]:
         clean = scrub(dataclasses.replace(session, judged=()), self.redact)
-        request = dataclasses.replace(clean.request, environment=session.request.environment)
+        given = session.request  # what is withheld is marked as it was, not as it reads once secrets are taken out
+        request = dataclasses.replace(clean.request, environment=given.environment, worker_image=given.worker_image)
         private = dataclasses.replace(clean, request=self._keyring.withhold(request))
         body = cast(dict[str, Any], codec.encode(private))
         return {

@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from bisect_celery.model import Redact, Request, Session
+from bisect_celery.model import Redact, Request, Session, WorkerImage
 from bisect_celery.store.codec import each_text
 
 KEY_BYTES = 32
@@ -44,7 +44,17 @@ class Keyring:
         kept = tuple(
             (name, value if withheld(value) else self.mark(name, value)) for name, value in request.environment
         )
-        return dataclasses.replace(request, environment=kept, secrets=())
+        return dataclasses.replace(request, environment=kept, secrets=(), worker_image=self._image(request))
+
+    def _image(self, request: Request) -> WorkerImage | None:
+        """The image without the values of its build's arguments."""
+        image = request.worker_image
+        if image is None or image.build is None:
+            return image
+        kept = tuple(
+            (name, value if withheld(value) else self.mark(name, value)) for name, value in _arguments(request)
+        )
+        return dataclasses.replace(image, build=dataclasses.replace(image.build, args=kept))
 
     def mark(self, name: str, value: str) -> str:
         return MARK + self.fingerprint(f"{name}={value}")
@@ -74,7 +84,7 @@ def scrub(session: Session, redact: Redact) -> Session:
 def _replacements(request: Request) -> tuple[tuple[str, str], ...]:
     """(text, put instead), longest first, so that no part of one is left over by another."""
     found: dict[str, str] = {}
-    for name, value in request.environment:
+    for name, value in (*request.environment, *_arguments(request)):
         if value and not withheld(value):
             found[shlex.quote(f"{name}={value}")] = f"{name}={GONE}"
             found[f"{name}={value}"] = f"{name}={GONE}"
@@ -84,6 +94,11 @@ def _replacements(request: Request) -> tuple[tuple[str, str], ...]:
             found[shlex.quote(secret)] = GONE
             found[secret] = GONE
     return tuple(sorted(found.items(), key=lambda item: -len(item[0])))
+
+
+def _arguments(request: Request) -> tuple[tuple[str, str], ...]:
+    image = request.worker_image
+    return image.build.args if image is not None and image.build is not None else ()
 
 
 def _replace(text: str, replacements: Iterable[tuple[str, str]]) -> str:

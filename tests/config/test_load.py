@@ -89,6 +89,8 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
         "start": "celeryd", "beside": "-c 1 -Q mail", "service": "redis, postgresql", "migrate": "migrate",
         "workload": "shop", "compose": "compose.yaml",
+        "dockerfile": "Dockerfile", "build-context": "services", "target": "prod",
+        "build-arg": "A=1", "image": "shop:1",
     }  # fmt: skip
     assert set(text) == set(KEYS)
     environment = {f"BISECT_CELERY_{key.replace('-', '_').upper()}": value for key, value in text.items()}
