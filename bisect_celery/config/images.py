@@ -14,6 +14,7 @@ from bisect_celery.config.load import Loaded, relative
 from bisect_celery.errors import UserError
 from bisect_celery.model import Build, Request, WorkerImage
 
+NONE = "none"
 OF_A_BUILD = ("build-context", "target", "build-arg")
 _COPY = re.compile(r"^\s*(?:COPY|ADD)\s+((?:--(?!from)\S+\s+)*)([^\[\s-]\S*(?:\s+\S+)*)\s+\S+\s*$", re.I | re.M)
 
@@ -26,6 +27,8 @@ def with_image(request: Request, loaded: Loaded, listing: Listing, caller: Mappi
     image, dockerfile = loaded.text("image"), loaded.settings.get("dockerfile")
     if image is not None and dockerfile is not None:
         raise UserError("`--image` is a ready image, and `--dockerfile` builds one.", "Leave one of them out.")
+    if image == NONE:
+        return dataclasses.replace(request, worker_image=None)
     if image is not None:
         return dataclasses.replace(request, worker_image=WorkerImage(image=image))
     if not isinstance(dockerfile, Path):

@@ -105,7 +105,7 @@ SETTINGS = (
     Setting("target", values.string, "The stage of that Dockerfile to build. Default: the last."),
     Setting("build-arg", values.arguments, "NAME=VALUE for that build, or NAME to take it from this environment.",
             many=True),
-    Setting("image", values.string, "Run in a ready image that has the dependencies and no code that matters."),
+    Setting("image", values.string, "Run in a ready image that has the dependencies; none: not in the compose file's."),
     Setting("python", values.python, "The Python version. Default: what the project's files say.", "python"),
     Setting("match", values.match, "same or any: which failures count as bad.", "match", JUDGED),
     Setting("first-parent", values.boolean, "Follow only first parents, as git does.", "first_parent", SEARCHED),

@@ -99,11 +99,16 @@ def image_environment(
     """
     if worker.build is not None:
         return _built(layout, worker.build, subfolder, overlays, _Bench(images, cancel, says, tells))
-    reference = worker.image or ""
-    facts = images.known(reference, cancel)
-    if facts is None:
-        raise UserError(f"There is no image {reference}.", "`docker pull`, or another name for `--image`.")
-    return _ready(layout, reference, facts, images, cancel)
+    return _ready(layout, worker.image or "", images, cancel)
+
+
+def unfit(reference: str, images: Images, cancel: Cancel) -> str | None:
+    """Why a ready image cannot serve, in a sentence; None where it can. Raises Cancelled."""
+    try:
+        _examined(reference, images, cancel)
+    except (UserError, InfraError) as error:
+        return error.message
+    return None
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,8 @@ def _built(layout: Path, build: Build, subfolder: str, overlays: frozenset[str],
     try:
         made = recipe(layout, build, base, overlays)
     except FileNotFoundError:
-        raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, f"There is no {build.dockerfile}.")) from None
+        reason = f"There is no {build.dockerfile} (`--image none` installs from the project's other files)."
+        raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, reason)) from None
     key = made.key(layout, images.platform)
     facts = images.built(key)
     if facts is None:
@@ -191,8 +197,11 @@ def _last_error(lines: tuple[str, ...]) -> str:
     return (said or list(lines) or ["it said nothing"])[-1].strip()
 
 
-def _ready(layout: Path, reference: str, facts: ImageFacts, images: Images, cancel: Cancel) -> Environment:
-    """An image as it is: its packages, and the whole tree where it has its code, which nothing is seen of."""
+def _examined(reference: str, images: Images, cancel: Cancel) -> tuple[ImageFacts, Mapping[str, object], str]:
+    """What is known of a ready image, and the folder of its code. Raises UserError where it cannot serve."""
+    facts = images.known(reference, cancel)
+    if facts is None:
+        raise UserError(f"There is no image {reference}.", "`docker pull`, or another name for `--image`.")
     look = _looked(facts.id, images, cancel)
     if look is None:
         raise UserError(f"The image {reference} has no Python with Celery that could be found.", "`--dockerfile`")
@@ -210,6 +219,12 @@ def _ready(layout: Path, reference: str, facts: ImageFacts, images: Images, canc
             f"The environment in the image {reference} stands among its code, in {root}.",
             "Use `--dockerfile`, which tells them apart.",
         )
+    return facts, look, root
+
+
+def _ready(layout: Path, reference: str, images: Images, cancel: Cancel) -> Environment:
+    """An image as it is: its packages, and the whole tree where it has its code, which nothing is seen of."""
+    facts, look, root = _examined(reference, images, cancel)
     files = tuple(
         (path.relative_to(layout).as_posix(), posixpath.join(root, path.relative_to(layout).as_posix()))
         for path in sorted(layout.rglob("*"))

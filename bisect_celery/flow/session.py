@@ -18,6 +18,7 @@ from bisect_celery import proc
 from bisect_celery.config import told_of_compose, told_of_message
 from bisect_celery.core.redact import Redactor
 from bisect_celery.core.scenario import restarts_broker
+from bisect_celery.environment.image import unfit
 from bisect_celery.errors import UserError
 from bisect_celery.flow import stacks
 from bisect_celery.flow.events import Listener, Note, StackTaken
@@ -29,7 +30,7 @@ from bisect_celery.lab.guardian import OWNER, Guardian
 from bisect_celery.lab.lab import Lab
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.workload import Workload
-from bisect_celery.model import Owner, Request, Revision, Session
+from bisect_celery.model import Owner, Request, Revision, Session, Stack, WorkerImage
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import elapsed
@@ -185,6 +186,7 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
                 room.listener(Note(missing))
             room.request = stacks.for_processes(room.request)
         stack.start(room.cancel)
+        worker_image = usable(room, stack)
         lab = Lab(
             room.repository,
             stack,
@@ -196,7 +198,7 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
             redactor=room.redactor,
             cancel=room.cancel,
             workload=workload,
-            worker_image=room.request.worker_image,
+            worker_image=worker_image,
             tells=lambda text: room.listener(Note(text)),
         )
         try:
@@ -205,6 +207,20 @@ def running(room: Room, *, as_of: str) -> Iterator[Lab]:
             lab.close()
     finally:
         stack.stop()
+
+
+def usable(room: Room, stack: Stack) -> WorkerImage | None:
+    """The image that trials run in: what was asked for, or a compose file's where its programs can run in it."""
+    image, images = room.request.worker_image, stack.own_images()
+    if image is None or images is None:
+        return None
+    if image.image is not None and not stacks.image_was_asked_for(room.request):
+        why = unfit(image.image, images, room.cancel)
+        if why is not None:
+            words = f"The compose file's worker runs in {image.image}, which does not serve here: {why}"
+            room.listener(Note(f"{words} Dependencies are installed from the project's own files instead."))
+            return None
+    return image
 
 
 def upgraded_from(room: Room) -> Revision | None:
@@ -278,8 +294,8 @@ def digest(room: Room, lab: Lab, as_of: str) -> Callable[[Plan], str]:
             parts.append(codec.encode(request.companions))
         if lab.workload is not None:
             parts.append(lab.workload.digest)
-        if request.worker_image is not None:
-            parts.append(codec.encode(request.worker_image))
+        if lab.worker_image is not None:
+            parts.append(codec.encode(lab.worker_image))
         return room.store.fingerprint(json.dumps(parts))
 
     return of

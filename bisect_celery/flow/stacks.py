@@ -35,12 +35,12 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     """The stack for a session, not started. Raises UserError when what was asked for cannot be had."""
     if request.stack == "container" and request.broker == "embedded":
         raise UserError("The embedded broker serves the process stack only.", "Leave out `--broker embedded`.")
-    if request.worker_image is not None and (request.stack == "process" or request.broker == "embedded"):
+    if image_was_asked_for(request) and (request.stack == "process" or request.broker == "embedded"):
         raise _no_image(request, "the process stack runs programs of this machine")
     kind, reason = (None, "") if request.stack == "process" else _in_containers(request)
     if request.stack == "container" and kind is None:
         raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
-    if kind is None and request.worker_image is not None:
+    if kind is None and image_was_asked_for(request):
         raise _no_image(request, reason or HERE)
     if kind is None or request.broker == "embedded":
         return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
@@ -94,13 +94,18 @@ def for_processes(request: Request) -> Request:
     kinds = dict.fromkeys((*request.services, *(one.kind for one in theirs)))
     database = next((kind for kind in kinds if kind in DATABASES), None)
     services = tuple(kind for kind in kinds if kind not in DATABASES or kind == database)
-    return replace(led_to_ours(request, theirs), services=services, companions=())
+    return replace(led_to_ours(request, theirs), services=services, companions=(), worker_image=None)
 
 
 def left_out(request: Request) -> str | None:
     """What the compose file has that only containers can be, in a sentence."""
     names = [one.name for one in request.companions if one.kind not in (*KINDS, BROKER)]
     return f"Without containers there is no {', no '.join(names)}." if names else None
+
+
+def image_was_asked_for(request: Request) -> bool:
+    """Whether the user said which image to run in; a compose file's is taken where it can be."""
+    return request.worker_image is not None and not {"image", "dockerfile"}.isdisjoint(dict(request.sources))
 
 
 def _no_image(request: Request, why: str) -> UserError:

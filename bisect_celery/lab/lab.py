@@ -97,7 +97,7 @@ class Lab:
         self.python, self._as_of, self._overlays = python, as_of, overlays
         self._redactor, self._cancel, self._says = redactor, cancel, says
         self.workload = workload
-        self._worker_image, self._tells = worker_image, tells
+        self.worker_image, self._tells = worker_image, tells
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
 
     def make(self, order: Order) -> Made:
@@ -185,7 +185,7 @@ class Lab:
 
         Every later trial takes it; None where it is an image's own. Raises UserError when nothing fits.
         """
-        if self._worker_image is not None:
+        if self.worker_image is not None:
             return None
         layout = self._scratch / "trees" / "python"
         try:
@@ -225,11 +225,11 @@ class Lab:
 
     def _environment(self, layout: Path, subfolder: str) -> Environment:
         """Built, or known to be built, for the tree laid out at `layout`: of its dependencies, or as its image."""
-        images = self.stack.own_images() if self._worker_image is not None else None
-        if self._worker_image is not None and images is not None:
+        images = self.stack.own_images() if self.worker_image is not None else None
+        if self.worker_image is not None and images is not None:
             return image_environment(
                 layout,
-                self._worker_image,
+                self.worker_image,
                 subfolder=subfolder,
                 overlays=frozenset(one.target for one in self._overlays),
                 images=images,

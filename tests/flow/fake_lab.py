@@ -45,6 +45,7 @@ class FakeLab:
     seed: int = 0
     python: str | None = None
     workload: None = None
+    worker_image: None = None
     made: list[tuple[str, bool]] = field(default_factory=list)
     before: Callable[[int], None] = lambda number: None
 
