@@ -14,12 +14,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bisect_celery.lab.cancel import Token
 from bisect_celery.stack.mariadb import find_mariadb
 from bisect_celery.stack.postgres import find_postgres
 from bisect_celery.stack.redis import find_redis
+
+# How long an example takes is the machine's business: performance is measured by scripts/benchmark, never by a test.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 NO_SKIPS = os.environ.get("BISECT_CELERY_NO_SKIPS") == "1"
 # In the background of a script, or under nohup, signals are ignored, and all that tests start inherits that.
