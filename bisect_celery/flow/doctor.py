@@ -25,7 +25,7 @@ from bisect_celery.stack.redis import find_redis
 ASK_DEADLINE = 20.0
 # A container stack with its images, the environments of a search, and its logs; a worker, a broker and a build at once.
 ROOM, MEMORY = 5_000_000_000, 2_000_000_000
-PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.9", "3.8", "3.7", "3.6")
+PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10", "3.9", "3.8", "3.7", "3.6", "3.5", "2.7")
 
 
 @dataclass(frozen=True)
