@@ -98,6 +98,20 @@ class Overlay:
 
 
 @dataclass(frozen=True)
+class Fallback:
+    """Variables that the project itself shows as an example, for where a trial says that one of them is missing.
+
+    `source` is the file's path in the tree. `variables` are all it sets, those of `services` as placeholders; `bound`
+    names these with their service ("" is the broker). `services` are those that the placeholders need.
+    """
+
+    source: str
+    variables: tuple[tuple[str, str], ...] = ()
+    bound: tuple[tuple[str, str], ...] = ()
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Build:
     """How an image is built. Paths are in the repository, POSIX style; the context "" is its root."""
 
@@ -163,6 +177,7 @@ class Request:
     `workload` is the folder of the app when what is searched is a library that it uses; then `subfolder` is in there.
     `worker_image` is what the project itself runs its worker in, and `companions` what its compose file has beside it.
     `project_broker` is the scheme of the broker's URL in the project's files (None: they name none).
+    `fallback` is what the project shows as an example of its variables, used where a trial says that one is missing.
     """
 
     repository: Path
@@ -199,6 +214,7 @@ class Request:
     worker_image: WorkerImage | None = None
     companions: tuple[Companion, ...] = ()
     project_broker: str | None = None
+    fallback: Fallback | None = None
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from bisect_celery.cli.hunting import as_data
 from bisect_celery.cli.terminal import Terminal
 from bisect_celery.cli.threads import in_session_thread
 from bisect_celery.core.redact import Redactor
+from bisect_celery.flow import supply
 from bisect_celery.flow.ask import Typed, request
 from bisect_celery.flow.attempt import attempt, current, held_terms, refuse_for_git
 from bisect_celery.lab.cancel import Token
@@ -53,7 +55,7 @@ def try_(
             cancel,
             context.progress,
         )
-    _tell(context, judged, Redactor(asked.secrets), as_json)
+    _tell(context, judged, supply.for_trial(judged, asked.fallback), Redactor(asked.secrets), as_json)
     if exit_code:
         context.verdict = int(judged.judgement.verdict)
     return 0
@@ -70,7 +72,7 @@ def _shown(symptom: Symptom, redact: Redactor) -> dict[str, str | None]:
     }
 
 
-def _tell(context: Context, judged: Judged, redact: Redactor, as_json: bool) -> None:
+def _tell(context: Context, judged: Judged, advice: tuple[str, ...], redact: Redactor, as_json: bool) -> None:
     judgement, trial = judged.judgement, judged.trial
     facts = {
         "verdict": judgement.verdict.name.lower(),
@@ -81,13 +83,17 @@ def _tell(context: Context, judged: Judged, redact: Redactor, as_json: bool) -> 
         "tree": trial.tree.sha,
         "seconds": trial.seconds,
         "logs": trial.artifacts,
+        "advice": [redact(line) for line in advice],
     }
     if as_json:
         context.give(as_data(facts))
         return
     for name in ("facts", "rule", "logs"):
-        context.give(f"{name + ':':<9}{facts[name]}")
+        if name != "logs" or Path(trial.artifacts).is_dir():  # nothing was started: there is nothing to read
+            context.give(f"{name + ':':<9}{facts[name]}")
     if judgement.verdict is not Verdict.GOOD:
         for line in trial.observation.failure.lines[-5:] if trial.observation.failure else ():
             context.give(f"         {redact(line)}")
+    for line in advice:
+        context.give(f"{'next:':<9}{redact(line)}")
     context.give(f"{facts['verdict']}: {facts['symptom']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect_celery.config.compose import Composed, files_beside, order_of, understood, usual_files
 from bisect_celery.config.compose import Read as ReadCompose
 from bisect_celery.config.detect import Detected, detect
+from bisect_celery.config.example import fallback
 from bisect_celery.config.images import with_image
 from bisect_celery.config.listing import FolderListing, Listing
 from bisect_celery.config.load import Loaded, Variable, load, relative
@@ -22,6 +23,7 @@ __all__ = [
     "Variable",
     "describe",
     "detect",
+    "fallback",
     "files_beside",
     "led_to_ours",
     "load",

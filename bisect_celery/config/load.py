@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bisect_celery.config import dotenv, secret, values
+from bisect_celery.config.example import is_example
 from bisect_celery.config.settings import KEYS, PARSERS
 from bisect_celery.config.values import Given
 from bisect_celery.errors import UserError
@@ -232,9 +233,10 @@ def _from_env_files(given: Given, caller: Mapping[str, str]) -> Iterator[Variabl
             raise UserError(f"{given.label} {text} cannot be read: {error.strerror}.", f"Looked at {path}.") from None
         except (dotenv.DotenvError, UnicodeDecodeError) as error:
             raise UserError(f"{given.label} {text} cannot be used: {error}.", "Its lines are NAME=value.") from None
+        private = not is_example(text)  # what is made to be shown is private only where its name says so
         for name, value in found.items():
             if value is not None:
-                yield _variable(name, value, f"{given.source} {text}", private=True)
+                yield _variable(name, value, f"{given.source} {text}", private=private)
             elif name in caller:
                 yield _variable(
                     name, caller[name], f"{given.source} {text}, from the caller's environment", private=True

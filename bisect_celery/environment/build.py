@@ -74,7 +74,6 @@ def build(
     except locks.UnreadableLock as error:
         reason = f"{found.files[0]} cannot be read: {error}."
         raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, reason)) from None
-    say(f"Resolving {found.files[0]}")
     resolved = _with_setuptools(bench, folder, found, resolve(bench, folder, planned))
     order = Order(planned, resolved, identities(folder, found, resolved.local))
     if not order.is_celery and "celery" not in resolved.names():

@@ -52,6 +52,7 @@ _COMMON_LACKS = (
     (re.compile(r"command '?([\w-]*(?:gcc|cc))'? failed: No such file|unable to execute '?(gcc|cc)'?"), "program"),
     (re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?"), "module"),
     (re.compile(r"can't find (Rust) compiler", re.I), "program"),
+    (re.compile(r"(?:Package|No package) '([\w.+-]+)',?(?: required by '[^']+',)? (?:not )?found", re.I), "library"),
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisect_celery import config
-from bisect_celery.config.listing import Cached, FolderListing
+from bisect_celery.config.listing import Cached, FolderListing, Listing
 from bisect_celery.flow import composed
 from bisect_celery.home import Home
 from bisect_celery.lab.workload import need_folder
@@ -52,13 +52,14 @@ def request(typed: Typed, home: Home) -> Request:
     loaded = config.load(typed.flags, typed_in=typed.folder, root=user.root, caller_environment=typed.caller)
     repository, tree = _tree(typed, home.make(), user)
     workload, said = loaded.settings.get("workload"), None
-    listing = TreeListing(repository, tree)
+    ours = TreeListing(repository, tree)
+    listing: Listing = ours
     if isinstance(workload, Path):
-        detected = config.detect(FolderListing(need_folder(workload)), app=loaded.text("app"))
+        listing, typed_in = FolderListing(need_folder(workload)), ""
     else:
-        said = _composed(typed, loaded, repository, listing)
-        started = said.commands if said is not None else ()
-        detected = config.detect(listing, typed_in=user.subfolder, app=loaded.text("app"), started=started)
+        typed_in, said = user.subfolder, _composed(typed, loaded, repository, ours)
+    started = said.commands if said is not None else ()
+    detected = config.detect(listing, typed_in=typed_in, app=loaded.text("app"), started=started)
     found = config.to_request(
         loaded,
         detected,
@@ -68,7 +69,8 @@ def request(typed: Typed, home: Home) -> Request:
         repository=user.root,
         composed=said,
     )
-    return config.with_image(found, loaded, listing, typed.caller)
+    found = replace(found, fallback=config.fallback(listing, detected.subfolder))
+    return config.with_image(found, loaded, ours, typed.caller)
 
 
 def _composed(

@@ -12,9 +12,10 @@ from bisect_celery.core import deadline, judge, measures
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.judge import Signature, Standard
 from bisect_celery.errors import UserError
+from bisect_celery.flow.adopt import adopted, again
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
 from bisect_celery.flow.earlier import provide
-from bisect_celery.flow.ends import as_tree, backend_note, refuse_unusable, replaced_backend
+from bisect_celery.flow.ends import as_tree, refuse_unusable
 from bisect_celery.flow.events import Doing, Listener, Note, Tried
 from bisect_celery.flow.gauge import Gauge
 from bisect_celery.flow.session import Room, opened, plan_of, running, upgraded_from
@@ -31,18 +32,19 @@ from bisect_celery.store.database import Store
 # What the first call of a bisection decides for all of them.
 HELD = (
     "app", "subfolder", "start", "worker", "beside", "probe", "prepare", "python", "match", "ceiling",
-    "django_settings", "scenario", "upgrade_from", "services", "migrate", "workload",
+    "django_settings", "scenario", "upgrade_from", "services", "migrate", "workload", "fallback",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the ends of somebody's bisection showed, kept from its first call to its last."""
+    """What the ends of somebody's bisection showed, kept from its first call to its last. `adopted`: `flow.adopt`."""
 
     signature: Signature
     deadlines: Deadlines
     standard: Standard
     good: Tree
+    adopted: tuple[str, ...] = ()
 
 
 def current(folder: Path) -> str:
@@ -144,6 +146,7 @@ class _One:
         self._number = 0
         self._standard = judge.standard_of(plan.probe)
         self._made: list[Trial] = []
+        self.adopted: tuple[str, ...] = ()
         self.gauge = Gauge(
             self._standard,
             run=lambda tree, purpose: self.run(tree, self._deadlines, None, purpose),
@@ -175,10 +178,12 @@ class _One:
             seconds=made.seconds,
             artifacts=str(made.artifacts),
         )
-        replaced = replaced_backend(made.observation, self._plan, self._lab.serve)
-        if replaced is not None:
-            self._plan = replaced
-            self._listener(Note(backend_note(made.observation.worker.result_backend, replaced)))
+        working = signature is None and purpose != "bad end"
+        found = adopted(made.observation, self._plan, self._lab.serve, good=working)
+        if found is not None:
+            self._plan = found.plan
+            self.adopted += (found.kind,)
+            self._listener(Note(found.note))
             return self.run(tree, deadlines, signature, purpose)
         self._made.append(trial)
         judged = self._judged(trial, signature)
@@ -224,7 +229,9 @@ class _One:
         key = self._key(bisection)
         kept = self._room.store.baseline_get(key)
         if kept is not None:
-            return _decoded(kept)
+            baseline = _decoded(kept)
+            self._plan = again(baseline.adopted, self._plan, self._lab.serve)
+            return baseline
         baseline = self._try_ends(bisection, request)
         self._room.store.baseline_put(key, _encoded(baseline))
         return baseline
@@ -258,7 +265,8 @@ class _One:
         signature = Signature(bad.judgement.symptom, request.match)
         if request.match is Match.SAME:
             self.gauge.look_for(bad)
-        return Baseline(signature, deadline.quickened(learnt, (good.trial.observation,)), self._kept(), good_tree)
+        deadlines = deadline.quickened(learnt, (good.trial.observation,))
+        return Baseline(signature, deadlines, self._kept(), good_tree, self.adopted)
 
 
 def _encoded(baseline: Baseline) -> Any:
@@ -268,10 +276,12 @@ def _encoded(baseline: Baseline) -> Any:
         "deadlines": codec.encode(baseline.deadlines),
         "standard": codec.encode(baseline.standard),
         "good": codec.encode(baseline.good),
+        "adopted": list(baseline.adopted),
     }
 
 
 def _decoded(kept: Any) -> Baseline:
     symptom = codec.decode(Symptom, kept["symptom"])
     deadlines, standard = codec.decode(Deadlines, kept["deadlines"]), codec.decode(Standard, kept["standard"])
-    return Baseline(Signature(symptom, Match(kept["match"])), deadlines, standard, codec.decode(Tree, kept["good"]))
+    good, taken = codec.decode(Tree, kept["good"]), tuple(kept.get("adopted", ()))
+    return Baseline(Signature(symptom, Match(kept["match"])), deadlines, standard, good, taken)

@@ -7,7 +7,8 @@ from pathlib import Path
 from bisect_celery.core import deadline, judge
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
-from bisect_celery.flow.ends import as_tree, replaced_backend
+from bisect_celery.flow.adopt import adopted
+from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Doing, Note
 from bisect_celery.flow.session import Room, upgraded_from
 from bisect_celery.flow.sweep import EARLIER
@@ -48,9 +49,9 @@ def _made(room: Room, lab: Lab, plan: Plan, revision: Revision, folder: Path) ->
         raise _refused(revision, failed.reason) from failed
     if left is not None:
         return left
-    replaced = replaced_backend(seen, plan, lab.serve)
-    if replaced is not None:  # as in the trials, which say so
-        return _made(room, lab, replaced, revision, folder)
+    found = adopted(seen, plan, lab.serve)
+    if found is not None:  # as in the trials, which say so
+        return _made(room, lab, found.plan, revision, folder)
     raise _refused(revision, _why(seen))
 
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bisect_celery.core import deadline
 from bisect_celery.core.judge import Signature
 from bisect_celery.core.repeat import Noise, Starts
 from bisect_celery.errors import EndsError
+from bisect_celery.flow import supply
+from bisect_celery.flow.adopt import adopted
 from bisect_celery.flow.insist import Insist, passes
-from bisect_celery.flow.supply import flag
 from bisect_celery.flow.trials import Trials
-from bisect_celery.lab.plan import (
-    DATABASE_RESULTS,
-    OF_POSTGRES,
-    OF_REDIS,
-    REDIS_RESULTS,
-    REPLACEMENT,
-    Plan,
-    provided,
-)
-from bisect_celery.model import Judged, Kind, Match, Observation, Revision, Stage, Tree, Verdict
+from bisect_celery.lab.plan import Plan
+from bisect_celery.model import Judged, Kind, Match, Revision, Tree, Verdict
 from bisect_celery.report import words
 
 # Starts of a good end that failed in one mode, to see whether it does in the other.
@@ -112,6 +103,7 @@ class TryEnds:
         raise EndsWrong(
             f"GOOD {self._good.short} fails here too: {good.judgement.symptom}, {good.judgement.rule}.",
             (
+                *supply.of_probes(good.trial.observation),
                 f"Try it alone and look at its log: `bisect-celery try {self._good.short}`.",
                 "If it fails for want of something, give it: `--env`, `--env-file`, `--overlay`, `--prepare`.",
                 f"If its tasks take long, say how long: `--ceiling SECONDS` ({self._ceiling:g} now).",
@@ -125,14 +117,14 @@ class TryEnds:
         return (swapped, older) if self._diverged else (older,)
 
     def _provided(self, good: Judged) -> Judged:
-        """A result backend that we cannot provide is replaced, the same at every tree, and the end tried again."""
-        replaced = replaced_backend(good.trial.observation, self._trials.terms.plan, self._trials.serve)
-        if replaced is None:
+        """What the first trial shows that all need is taken, the same at every tree, and the end tried again."""
+        found = adopted(good.trial.observation, self._trials.terms.plan, self._trials.serve)
+        if found is None:
             return good
-        self._replaced = good.trial.observation.worker.result_backend
-        self._trials.terms.plan = replaced
-        self._trials.note(backend_note(self._replaced, replaced))
-        return self._trials.settled(as_tree(self._good), "good end")
+        self._replaced = found.backend or self._replaced
+        self._trials.terms.plan = found.plan
+        self._trials.note(found.note)
+        return self._provided(self._trials.settled(as_tree(self._good), "good end"))
 
     # --- bad ------------------------------------------------------------------------------------------
 
@@ -269,30 +261,6 @@ class TryEnds:
         self._trials.note(f"Without mingle and gossip the {end} differs, so every trial keeps them.")
 
 
-def replaced_backend(seen: Observation, plan: Plan, serve: Callable[[str], bool]) -> Plan | None:
-    """The plan with results elsewhere, where a trial showed that they would go where the project's go; else None.
-
-    A Redis stays a Redis, one of each trial's own, where `serve` can have one; anything else goes to the broker.
-    """
-    worker = seen.worker
-    if provided(worker) or plan.result_url is not None:
-        return None
-    if worker.result_backend in OF_REDIS and serve("redis"):
-        return dataclasses.replace(plan, result_url=REDIS_RESULTS)
-    if worker.result_backend in OF_POSTGRES and "postgres" in plan.services:
-        return dataclasses.replace(plan, result_url=DATABASE_RESULTS)
-    return dataclasses.replace(plan, result_url=REPLACEMENT)
-
-
-def backend_note(backend: str | None, plan: Plan) -> str:
-    if plan.result_url == REDIS_RESULTS:
-        return "Results go to a Redis of each trial's own, since the project's go to one that is not ours."
-    if plan.result_url == DATABASE_RESULTS:
-        return "Results go to each trial's own database, since the project's go to one that is not ours."
-    hint = " (no redis-server is installed)" if backend in OF_REDIS else ""
-    return f"Results go to {REPLACEMENT} in every trial: the project's `{backend}` is not provided here{hint}."
-
-
 def refuse_unusable(end: Judged, name: str, *more: str) -> None:
     """Raise EndsWrong when an end never came to its probes: what is missing, and the flag that supplies it."""
     failure = end.trial.observation.failure
@@ -303,11 +271,8 @@ def refuse_unusable(end: Judged, name: str, *more: str) -> None:
                 "Name the variable its settings read: `--env NAME={broker_url}`, or copy in settings with `--overlay`.",
             )
         return
-    advice = [f"missing {kind} `{missing}`: {flag(kind, missing)}." for kind, missing in failure.missing]
-    if failure.stage is Stage.ENVIRONMENT:
-        advice.append("Another interpreter: `--python VERSION`. Pins of your own: `--overlay FILE:requirements.txt`.")
     message = f"{name} {end.trial.tree.label} does not come to its probes: {words.failure(failure)}."
-    raise EndsWrong(message, (*advice, *more), (failure.reason, *failure.lines[-5:]))
+    raise EndsWrong(message, (*supply.advice(failure), *more), (failure.reason, *failure.lines[-5:]))
 
 
 def not_in_this_run() -> tuple[str, ...]:

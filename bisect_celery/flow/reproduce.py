@@ -14,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 from bisect_celery.core import deadline, judge
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
+from bisect_celery.flow.adopt import adopted, as_session
 from bisect_celery.flow.ask import WORKING_TREE, Typed, request
 from bisect_celery.flow.earlier import provide
-from bisect_celery.flow.ends import as_tree, replaced_backend
+from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener
 from bisect_celery.flow.session import Room, opened, plan_of, running, upgraded_from
 from bisect_celery.home import Home
@@ -66,20 +67,25 @@ def reproduce(
         if repository is not None:
             room.repository = repository
         with running(room, as_of=_date(room, what)) as lab:
-            plan: Plan | None = plan_of(room.request)
+            plan: Plan | None = _plan(room, lab, what)
             provide(room, lab, plan_of(room.request))
             while plan is not None:
-                plan = _kept(lab, asked, _order(room, what, tree, plan), stay)
+                plan = _kept(lab, asked, _order(room, what, tree, plan), stay, good=what not in OF_SESSION)
 
 
-def _kept(lab: Lab, asked: Request, order: Order, stay: Callable[[Kept], None]) -> Plan | None:
-    """Keep one trial up until it is left; another plan when results cannot go where the project's go."""
+def _plan(room: Room, lab: Lab, what: str) -> Plan:
+    plan = plan_of(room.request)
+    return as_session(_solved(room.store, room.request.repository), plan, lab.serve) if what in OF_SESSION else plan
+
+
+def _kept(lab: Lab, asked: Request, order: Order, stay: Callable[[Kept], None], *, good: bool) -> Plan | None:
+    """Keep one trial up until it is left; another plan when it needs one (`flow.adopt`)."""
     try:
         with lab.kept(order) as (place, environment, seen):
-            replaced = replaced_backend(seen, order.plan, lab.serve)
-            if replaced is None:
+            found = adopted(seen, order.plan, lab.serve, good=good)
+            if found is None:
                 _stay(order.plan, asked, place, environment, seen, stay)
-            return replaced
+            return found.plan if found is not None else None
     except EnvironmentFailed as failed:
         reason, name = failed.failure.reason, order.tree.label
         raise UserError(f"{name} has no environment here: {reason}", "`--python`, `--overlay FILE`") from failed

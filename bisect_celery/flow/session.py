@@ -250,6 +250,7 @@ def plan_of(request: Request, source_roots: tuple[str, ...] = ()) -> Plan:
         django_settings=request.django_settings,
         services=request.services,
         migrate=request.migrate,
+        fallback=request.fallback,
     )
 
 

@@ -1,8 +1,14 @@
-"""What was missing when a trial did not come to its probes, and the flag that supplies it."""
+"""What was missing when a trial did not come to its probes, or in them, and the flag that supplies it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+from bisect_celery.config.bindings import SET, part_of, service_of
+from bisect_celery.lab.missing import missing_in
+from bisect_celery.model import Failure, Fallback, Judged, Observation, Stage, Verdict
+from bisect_celery.stack.services import ALIASES
 
 FLAGS = {
     "variable": "`--env {name}=VALUE`, `--env-file FILE` or `--pass {name}`",
@@ -13,38 +19,75 @@ FLAGS = {
     "python": "`--python VERSION`",
     "program": "a base image or machine that has this program",
     "header": "a base image or machine that has this library's headers",
+    "library": "a base image or machine that has this library's headers",
 }
-# A service by how projects name its variables and hosts, and the ports that it usually has.
-_SERVICES = (
-    ("redis", re.compile(r"redis|^cache(?:_url)?$|:6379$", re.I)),
-    ("mariadb", re.compile(r"maria", re.I)),
-    ("mysql", re.compile(r"mysql|:3306$", re.I)),
-    ("postgres", re.compile(r"postgres|pgsql|^pg|_pg_|^db$|(?:^|_)db_|database|:5432$", re.I)),
+MIGRATE = "`--migrate 'python manage.py migrate'`"
+# How databases say that a table or column is not there: PostgreSQL, SQLite, MariaDB and MySQL.
+_NO_TABLE = re.compile(
+    r"(?:relation|column) \W*[\w.]+\W* does not exist|no such (?:table|column)|Table '[^']+' doesn't exist|"
+    r"Unknown column '"
 )
-# The part of a binding by how a variable's name ends.
-_PARTS = (
-    ("url", re.compile(r"(?:URL|URI|DSN)$", re.I)),
-    ("password", re.compile(r"PASS(?:WORD|WD)?$", re.I)),
-    ("port", re.compile(r"PORT$", re.I)),
-    ("user", re.compile(r"USER(?:NAME)?$", re.I)),
-    ("host", re.compile(r"(?:HOST(?:NAME)?|SERVER|ADDR(?:ESS)?)$", re.I)),
-    ("name", re.compile(r"(?:NAME|DATABASE|_DB)$", re.I)),
-)
-# These are set without being named, once there is such a service.
-_SET = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "mariadb": "DATABASE_URL", "mysql": "DATABASE_URL"}
+
+
+def for_trial(judged: Judged, fallback: Fallback | None = None) -> tuple[str, ...]:
+    """What a single trial that did not go well may want; nothing where all it says is how the code behaves."""
+    if judged.judgement.verdict is Verdict.GOOD:
+        return ()
+    failure = judged.trial.observation.failure
+    return advice(failure, fallback) if failure is not None else of_probes(judged.trial.observation)
+
+
+def advice(failure: Failure, fallback: Fallback | None = None) -> tuple[str, ...]:
+    """What to do about a trial that did not come to its probes: each thing that is missing, with its flag."""
+    found = [f"missing {kind} `{name}`: {_flag(kind, name, fallback)}." for kind, name in failure.missing]
+    if failure.stage is Stage.ENVIRONMENT:
+        found.append(_other_pins(failure))
+    if failure.stage is Stage.PREPARE and not failure.missing:
+        found.append("Its output is in the trial's log. What the command needs: `--env`, `--env-file`, `--overlay`.")
+    return tuple(found)
+
+
+def _other_pins(failure: Failure) -> str:
+    listed = re.search(r"that (\S+) asks for|^No release of .* what (\S+) asks", failure.reason)
+    named = next((group for group in listed.groups() if group), "") if listed else ""
+    target = named if named.endswith((".txt", ".in", ".pip")) else "requirements.txt"
+    return f"Another interpreter: `--python VERSION`. Pins of your own: `--overlay FILE:{target}`."
+
+
+def _flag(kind: str, name: str, fallback: Fallback | None) -> str:
+    """As `flag`; where the project shows an example that sets the variable, that comes first."""
+    if kind == "variable" and fallback is not None and name in dict(fallback.variables):
+        return f"`--env-file {fallback.source}` sets it; {flag(kind, name)}"
+    return flag(kind, name)
+
+
+def of_probes(seen: Observation) -> tuple[str, ...]:
+    """What the failures of tasks say is missing: a table, a host, a variable. The first of each is enough."""
+    return tuple(dict.fromkeys(_of_tasks(seen)))
+
+
+def _of_tasks(seen: Observation) -> Iterator[str]:
+    for message in seen.messages:
+        if message.exception is None:
+            continue
+        detail = message.detail or ""
+        if _NO_TABLE.search(detail):
+            yield f"A task found no table or column: {MIGRATE}, and `--prepare` for what must be in it."
+        for kind, name in missing_in(message.exception, detail):
+            yield f"missing {kind} `{name}`: {flag(kind, name)}."
 
 
 def flag(kind: str, name: str) -> str:
     """The flag that supplies what is missing, `kind` and `name` as in `Failure.missing`."""
-    service = next((one for one, pattern in _SERVICES if kind in ("variable", "host") and pattern.search(name)), None)
+    service = service_of(name) if kind in ("variable", "host") else None
     if service is None:
         return FLAGS.get(kind, "see its log").format(name=name)
     what = "redis" if service == "redis" else "database"
     if kind == "host":
-        found = "" if ":" in name else f"; in containers `{name}` is found as it is"
+        found = f"; in containers `{name}` is found as it is" if name in ALIASES.get(service, ()) else ""
         parts = f"`{{{what}_host}}` and `{{{what}_port}}`, or `{{{what}_url}}`"
         return f"`--service {service}`, with {parts} for the variables that the settings read (`--env`){found}"
-    if name == _SET[service]:
+    if name == SET[service]:
         return f"`--service {service}` sets it"
-    part = next((part for part, pattern in _PARTS if pattern.search(name)), "url")
+    part = part_of(name) or "url"
     return f"`--service {service} --env {name}={{{what}_{part}}}`, or a value of your own: `--env {name}=VALUE`"

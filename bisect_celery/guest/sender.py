@@ -133,8 +133,9 @@ def load(name):
     if settings and name.startswith("djcelery."):
         as_manage(settings)
     app = find_app(name)
-    app.finalize() if hasattr(app, "finalize") else None
+    # In a worker's order: an app that is finalized first never hears of tasks that other apps share with it later.
     app.loader.import_default_modules()
+    app.finalize() if hasattr(app, "finalize") else None
     return app
 
 

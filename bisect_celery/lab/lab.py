@@ -244,7 +244,7 @@ class Lab:
             as_of=self._as_of,
             runner=self.stack.runner,
             cancel=self._cancel,
-            on_progress=self._says,
+            on_progress=self._tells,
         )
 
     def _lay_out(self, tree: str, layout: Path) -> None:

@@ -11,6 +11,7 @@ _MISSING = (
     ("module", re.compile(r"No module named '?([\w.]+)'?")),
     ("variable", re.compile(rf"Set the {_NAME} environment variable")),
     ("variable", re.compile(rf"[Ee]nvironment variable \W?{_NAME}\b")),
+    ("variable", re.compile(rf"\b{_NAME}\W? (?:env|environment) variable")),
     ("variable", re.compile(rf"The {_NAME} setting must not be empty")),
     (
         "variable",
@@ -21,12 +22,16 @@ _MISSING = (
     ("host", re.compile(r"Error -\d+ connecting to ([\w.-]+):\d+\. (?:Name or service|Temporary failure)")),
     # nobody answers there: named with its port, by which the kind of server is known
     ("host", re.compile(r"connection to server at \"([^\"]+)\"[^,]*, port (\d+) failed")),
+    # a server of this machine, by its socket: what settings without a host mean
+    ("host", re.compile(r"connection to server on socket \"([^\"]*/\.s\.PGSQL\.\d+)\" failed")),
+    ("host", re.compile(r"Can't connect to local (MySQL|MariaDB) server through socket")),
     ("host", re.compile(r"Error 111 connecting to ([\w.-]+:\d+)\.")),
     ("host", re.compile(r"Can't connect to (?:MySQL|MariaDB|server).*? on '([\w.-]+)'")),
     ("file", re.compile(r"No such file or directory: '([^']+)'")),
     ("package", re.compile(r"lib([\w+-]+?)\.so[.\d]*: cannot open shared object file")),
     ("package", re.compile(r"Unable to find (\w+) library|(\w+) shared library not found")),
 )
+_OF_ENVIRONMENT = re.compile(r"environment|\benv variable", re.I)
 _ALONE = re.compile(r"'?([A-Z][A-Z0-9_]+)'?")
 
 
@@ -37,6 +42,6 @@ def missing_in(exception: str, detail: str) -> tuple[tuple[str, str], ...]:
         return (("variable", alone.group(1)),)
     for kind, pattern in _MISSING:
         found = pattern.search(detail)
-        if found and (kind != "variable" or exception in _LOOKUPS or "environment" in detail.lower()):
+        if found and (kind != "variable" or exception in _LOOKUPS or _OF_ENVIRONMENT.search(detail)):
             return ((kind, ":".join(filter(None, found.groups()))),)
     return ()

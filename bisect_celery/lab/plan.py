@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 
 from bisect_celery.core import pools
-from bisect_celery.model import STARTS, Environment, Place, Probe, Program, Step, WorkerFacts
+from bisect_celery.model import STARTS, Environment, Fallback, Place, Probe, Program, Step, WorkerFacts
 
 LEAST_PROBES = 20
 DEFAULT_CONCURRENCY = 2
@@ -62,7 +62,7 @@ class Plan:
     `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
     `source_roots` are folders, relative to the checkout, that must be importable; each tree has its own.
     `migrate` is a command that may be run again, and then does only what is missing; trees of one `database_key`
-    migrate to the same database (`lab.migrated`).
+    migrate to the same database (`lab.migrated`). `fallback` is what may come to `variables` after the first trial.
     """
 
     app: str
@@ -81,6 +81,7 @@ class Plan:
     migrate: str | None = None
     database_key: str | None = None
     beside: tuple[tuple[str, ...], ...] = ()
+    fallback: Fallback | None = None
 
     @property
     def workers(self) -> int:
@@ -166,6 +167,11 @@ class Plan:
         """The pool that the start lines name; several where they differ."""
         said = {_option(words, "-P", "--pool") or "prefork" for words in (self.worker, *self.beside)}
         return " ".join(sorted(said))
+
+    def consumed(self) -> tuple[str, ...]:
+        """The queues that the start lines name, in their order; empty where one names none and takes the settings'."""
+        named = [(_option(words, "-Q", "--queues") or "").split(",") for words in (self.worker, *self.beside)]
+        return tuple(dict.fromkeys(queue for queues in named for queue in queues)) if all(map(any, named)) else ()
 
     def count(self, concurrency: int, prefetch: int | None, pool: str | None = None) -> int:
         """How many probes prove every slot: concurrency × (prefetch + 1) + 1 (DESIGN 10), at least 20.

@@ -255,6 +255,11 @@ def test_which_variables_are_secret(project: Path, variable: str, secrets: set[s
     assert secrets_of(project, env=[variable]) == secrets
 
 
+def test_an_example_is_made_to_be_shown(project: Path) -> None:
+    (project / ".env.example").write_text("SHOP_NAME=canary-shown\nSHOP_TOKEN=canary-token\n")
+    assert secrets_of(project, env_file=[".env.example"]) == {"canary-token"}
+
+
 def test_what_comes_by_name_or_file_is_secret_but_for_what_everybody_knows(project: Path) -> None:
     (project / "vars").write_text("A=canary-file\nDEBUG=1\nLOG_LEVEL=debug\nDJANGO_SETTINGS_MODULE=shop.settings\n")
     assert secrets_of(project, **{"pass": ["HERE,FLAG"], "env_file": ["vars"]}) == {"canary-pass", "canary-file"}

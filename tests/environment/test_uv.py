@@ -36,6 +36,9 @@ BUILD = """  × Failed to build `mysqlclient==2.1.0`
       [stderr]
       mysql_config --version: OSError: mysql_config not found
       urllib3.exceptions: Connection refused"""
+NO_LIBRARY = """  × Failed to build `pycairo==1.23.0`
+      Perhaps you should add the directory containing `cairo.pc'
+      Package 'cairo', required by 'virtual:world', not found"""
 PYTHON = """error: No solution found when resolving dependencies
   cause: Because the current Python version (3.8.18) does not satisfy Python>=3.9 and celery==5.6.3 depends on \
 Python>=3.9, we can conclude that celery==5.6.3 cannot be used."""
@@ -86,6 +89,7 @@ def test_whose(code: int, text: str, trouble: Trouble) -> None:
             "does not build: program mysql_config is missing",
             [("package", "mysqlclient"), ("program", "mysql_config")],
         ),
+        (NO_LIBRARY, "does not build: library cairo is missing", [("package", "pycairo"), ("library", "cairo")]),
         (PYTHON, "celery==5.6.3, which a.txt asks for, needs Python >=3.9; this is 3.8.18.", [("python", ">=3.9")]),
     ],
 )

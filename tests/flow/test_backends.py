@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bisect_celery.flow.ends import backend_note, replaced_backend
+from bisect_celery.flow.adopt import backend_note, replaced_backend
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Observation, Probe, WorkerFacts
 

@@ -218,3 +218,30 @@ def test_an_app_that_prints_and_then_fails(python: str, tmp_path: Path, ends: st
 def test_it_ends_when_it_is_told_and_when_nobody_is_there(python: str, tmp_path: Path) -> None:
     assert talk(python, tmp_path, {"do": "quit"}) == []
     assert talk(python, tmp_path) == []
+
+
+# --- loading ------------------------------------------------------------------------------------------
+
+SHARED_LATE = """
+from celery import Celery
+from celery.signals import import_modules
+
+app = Celery("shop", broker="memory://")
+other = Celery("tasks", broker="memory://")
+
+@import_modules.connect(weak=False)
+def models(**_):  # as Django's models, which are imported when a worker imports its modules
+    @other.task(name="shop.work", queue="mail")
+    def work(n):
+        return n
+"""
+
+
+def test_a_task_that_another_app_shares_is_the_apps_own_as_in_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHARED_LATE)
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import sender; print(sender.load('shop').tasks['shop.work'].queue)"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path), str(GUEST)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "mail\n"), done.stderr

@@ -21,6 +21,8 @@ SAID = {
     ),  # decouple
     ("EnvError", "Environment variable \"API_KEY\" not set"): ("variable", "API_KEY"),  # environs
     ("RuntimeError", "environment variable API_KEY is required"): ("variable", "API_KEY"),
+    ("ImproperlyConfigured", "You must change the SECRET_KEY env variable"): ("variable", "SECRET_KEY"),
+    ("RuntimeError", "The API_KEY environment variable is empty"): ("variable", "API_KEY"),
     ("OperationalError", 'could not translate host name "db" to address: Name or service not known'): ("host", "db"),
     ("OperationalError", "(2005, \"Unknown MySQL server host 'mysql' (-2)\")"): ("host", "mysql"),
     ("OperationalError", "(2005, \"Unknown server host 'mysql' (-2)\")"): ("host", "mysql"),
@@ -28,6 +30,13 @@ SAID = {
     ("ConnectionError", "Error 111 connecting to localhost:6379. Connection refused."): ("host", "localhost:6379"),
     ("OperationalError", 'connection to server at "localhost" (127.0.0.1), port 5432 failed: Connection refused'): (
         "host", "localhost:5432",
+    ),
+    (
+        "OperationalError",
+        'connection to server on socket "/var/run/postgresql/.s.PGSQL.5432" failed: No such file or directory',
+    ): ("host", "/var/run/postgresql/.s.PGSQL.5432"),
+    ("OperationalError", "(2002, \"Can't connect to local MySQL server through socket '/run/mysqld.sock' (2)\")"): (
+        "host", "MySQL",
     ),
     ("OperationalError", "(2002, \"Can't connect to MySQL server on 'mysql' (115)\")"): ("host", "mysql"),
     ("FileNotFoundError", "[Errno 2] No such file or directory: '/etc/shop/local.ini'"): (

@@ -203,3 +203,23 @@ def test_the_prepare_command_runs_in_the_shell_where_the_app_lives() -> None:
     program = made.prepare_program(PLACE, environment())
     assert program.argv == ("/bin/sh", "-c", "python manage.py migrate && true")
     assert program.folder == "services/mail"
+
+
+@pytest.mark.parametrize(
+    ("line", "queues"),
+    [
+        (("-c", "2"), ()),
+        (("-Q", "mail,slow"), ("mail", "slow")),
+        (("--queues=mail", "-c", "2"), ("mail",)),
+        (("-Qmail",), ("mail",)),
+        (("--queues", "mail"), ("mail",)),
+        (("-Q",), ()),
+    ],
+)
+def test_the_queues_that_a_start_line_names(line: tuple[str, ...], queues: tuple[str, ...]) -> None:
+    assert Plan("shop", Probe(), worker=line).consumed() == queues
+
+
+def test_a_worker_beside_that_names_none_consumes_what_the_settings_say() -> None:
+    assert Plan("shop", Probe(), worker=("-Q", "mail"), beside=(("-Q", "slow,mail"),)).consumed() == ("mail", "slow")
+    assert Plan("shop", Probe(), worker=("-Q", "mail"), beside=(("-c", "1"),)).consumed() == ()

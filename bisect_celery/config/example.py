@@ -1,0 +1,94 @@
+"""The variables that a project shows as an example (`.env.example`): what a clean checkout is started with. Pure.
+
+Only for where a trial says that a variable is missing: whoever needs none of them is not given any. Hosts, names
+and passwords of services in it are somebody's: they become the trial's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator
+
+from bisect_celery.config.bindings import DATABASES, binding
+from bisect_celery.config.dotenv import DotenvError, parse
+from bisect_celery.config.listing import Cached, Listing
+from bisect_celery.model import Fallback
+
+# Examples for developers come first: they are made to run as they are.
+_FILES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\.?env[.-]?(?:dev|development|local)[.-](?:example|sample|template|dist|default)s?",
+        r"(?:\.?env|environment)[.-](?:example|sample|template|dist|default)s?(?:[.-](?:dev|development|local))?",
+        r"(?:example|sample|template|default|\w*dist)[.-]env",
+        r"\.?env[.-](?:dev|development|local|docker)|(?:dev|development|local|docker)\.env",
+        r"\.?env[.-](?:test|testing|ci)|(?:test|ci)\.env",
+        r"\.env",
+    )
+)
+_FOLDERS = ("", "docker", "config", "deploy", "compose", "envs", ".envs", "env", "etc")
+_SECRET_KEY = re.compile(r"(?:^|_)SECRET_?KEY(?:_BASE)?$", re.I)
+
+
+def fallback(listing: Listing, subfolder: str) -> Fallback | None:
+    """What the nearest example of a tree sets; None where there is no usable one."""
+    files = Cached(listing)
+    for path in _candidates(files, subfolder):
+        try:
+            said = parse(files.text(path))
+        except DotenvError:
+            continue
+        if found := {name: value for name, value in said.items() if value is not None}:
+            return _fallback(path, found)
+    return None
+
+
+def is_example(path: str) -> bool:
+    """Whether a file of variables is made to be shown, so that nothing in it is private but what is called so."""
+    name = posixpath.basename(path)
+    return any(pattern.fullmatch(name) for pattern in _FILES[:3])
+
+
+def _candidates(files: Cached, subfolder: str) -> Iterator[str]:
+    """Nearest folder first, in it the best name."""
+    places = [posixpath.join(place, folder).rstrip("/") for place in (subfolder, "") for folder in _FOLDERS]
+    beside: dict[str, list[str]] = {}
+    for path in files.paths:
+        beside.setdefault(posixpath.dirname(path), []).append(posixpath.basename(path))
+    for place in dict.fromkeys(places):
+        names = beside.get(place, [])
+        for pattern in _FILES:
+            yield from (posixpath.join(place, name) for name in sorted(names) if pattern.fullmatch(name))
+
+
+def _fallback(path: str, said: dict[str, str]) -> Fallback:
+    variables, bound, services = [], [], []
+    database = _database(said)
+    for name, value in said.items():
+        found = binding(name, value)
+        if found is None:
+            variables.append((name, _own_key(name) if _SECRET_KEY.search(name) else value))
+            continue
+        service = database if found[0] in DATABASES else found[0]
+        variables.append((name, found[1]))
+        bound.append((name, service or ""))
+        if service is not None:
+            services.append(service)
+    return Fallback(path, tuple(variables), tuple(bound), tuple(dict.fromkeys(services)))
+
+
+def _database(said: dict[str, str]) -> str:
+    """The one database server that an example speaks of; variables that fit any (`DB_HOST`) do not say which."""
+    kinds = {found[0] for name, value in said.items() if (found := binding(name, value)) is not None}
+    text = " ".join(f"{name}={value}" for name, value in said.items() if re.search(r"ENGINE|PORT|URL|IMAGE", name))
+    if "mariadb" in kinds or re.search(r"mariadb", text, re.I):
+        return "mariadb"
+    other = "mysql" in kinds or re.search(r"mysql|\b3306\b", text, re.I)
+    return "mysql" if other and not re.search(r"postg|\b5432\b", text, re.I) else "postgres"
+
+
+def _own_key(name: str) -> str:
+    """Projects refuse to start with the key that their example shows. The same one in every session."""
+    return hashlib.sha256(f"bisect-celery {name}".encode()).hexdigest()
