@@ -1,7 +1,7 @@
 """What all tests share: a home of their own, and honest skipping.
 
-A test marked `docker`, `rabbitmq`, `redis`, `postgres`, `mariadb` or `network` is skipped where that is missing; with
-`BISECT_CELERY_NO_SKIPS=1` (the gate) it runs and fails instead.
+A test marked `docker`, `rabbitmq`, `redis`, `postgres`, `mariadb`, `compose` or `network` is skipped where that is
+missing; with `BISECT_CELERY_NO_SKIPS=1` (the gate) it runs and fails instead.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 from bisect_celery.lab.cancel import Token
+from bisect_celery.stack import project_compose
 from bisect_celery.stack.mariadb import find_mariadb
 from bisect_celery.stack.postgres import find_postgres
 from bisect_celery.stack.redis import find_redis
@@ -63,6 +64,11 @@ def mariadb_missing() -> str | None:
     return None if find_mariadb() else "MariaDB's server is not installed"
 
 
+@functools.cache
+def compose_missing() -> str | None:
+    return None if project_compose.find() else "no compose program is installed"
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "docker": docker_missing,
     "rabbitmq": rabbitmq_missing,
@@ -70,6 +76,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "redis": redis_missing,
     "postgres": postgres_missing,
     "mariadb": mariadb_missing,
+    "compose": compose_missing,
 }
 
 

@@ -63,7 +63,7 @@ def _named(node: yaml.Node) -> Iterator[str]:
             yield from _texts(value, ("file",))
         elif key.value in ("env_file", "include"):
             yield from _texts(value, ("path", "env_file"))
-        else:
+        elif key.value != "environment":
             yield from _named(value)
 
 
@@ -173,7 +173,7 @@ def _with_companions(composed: Composed, read: Read, contents: Cached) -> Compos
     pairs = [(one.name, one.value) for one in composed.variables]
     pairs += [pair for companion in found for pair in companion.environment]
     return replace(
-        composed, companions=found, secrets=_secrets(pairs, read.private, composed.services),
+        composed, companions=found, secrets=_secrets(pairs, read.private, _known(read.document)),
         notes=(*composed.notes, *notes),
     )  # fmt: skip
 
@@ -306,7 +306,12 @@ def _place(read: Read, body: Mapping[str, Any]) -> str | None:
 _SIMPLE = re.compile(r"[A-Za-z][A-Za-z_.-]*(?::\d+)?")
 
 
-def _secrets(pairs: Sequence[tuple[str, str]], files: Sequence[str], services: Sequence[str]) -> tuple[str, ...]:
+def _known(document: Mapping[str, Any]) -> set[str]:
+    """Names that everybody may read: of services, and of their images."""
+    return {str(name) for name, body in document["services"].items() for name in (name, body.get("image"))}
+
+
+def _secrets(pairs: Sequence[tuple[str, str]], files: Sequence[str], known: set[str]) -> tuple[str, ...]:
     """What must not be printed: values of secret names, passwords in addresses, and what stands in files of variables
     but for plain words. A word that also stands under a plain name (POSTGRES_DB) is no secret."""
     of_files: list[tuple[str, str]] = []
@@ -321,4 +326,4 @@ def _secrets(pairs: Sequence[tuple[str, str]], files: Sequence[str], services: S
     plain = {
         value for name, value in (*pairs, *of_files) if not secret.is_secret_name(name) and _SIMPLE.fullmatch(value)
     }
-    return secret.unique(one for one in found if one not in plain and one not in services)
+    return secret.unique(one for one in found if one not in plain and one not in known)

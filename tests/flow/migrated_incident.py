@@ -1,6 +1,7 @@
 """A Django project with PostgreSQL, a Redis as cache and for results, and migrations, one of which breaks a task.
 
-Its settings are what settings are: the database and the cache come by URL, the results' Redis is written in them.
+Its settings are what settings are: the database and the cache come by URL, the results' Redis is written in them. What
+it runs with stands in its compose file, and its passwords in a `.env` that nobody committed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SETTINGS = """\
 import os
 from urllib.parse import urlsplit
 
-SECRET_KEY = "not one"
+SECRET_KEY = os.environ["SECRET_KEY"]
 INSTALLED_APPS = ["orders"]
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -43,7 +44,57 @@ DATABASES = {
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ["REDIS_URL"]}}
 CELERY_BROKER_URL = "amqp://shop:shop@rabbitmq//"
-CELERY_RESULT_BACKEND = "redis://results.example:6379/1"
+CELERY_RESULT_BACKEND = "redis://redis:6379/2"
+"""
+COMPOSE = """\
+x-shop: &shop
+  image: ${SHOP_IMAGE:-python:3.11-slim}
+  env_file: .env
+  environment:
+    DATABASE_URL: postgres://shop:${POSTGRES_PASSWORD}@db:5432/shop
+    REDIS_URL: redis://redis:6379/1
+  volumes: [".:/shop", "media:/media"]
+  working_dir: /shop
+  depends_on: [db, redis, rabbitmq]
+
+services:
+  web:
+    <<: *shop
+    command: sh -c "python manage.py migrate && gunicorn shop.wsgi"
+    ports: ["8000:8000"]
+  worker:
+    <<: *shop
+    command: celery -A shop worker -l info -c 1
+  beat:
+    <<: *shop
+    command: celery -A shop beat
+  db:
+    image: ${POSTGRES_IMAGE:-postgres:16}
+    environment:
+      POSTGRES_USER: shop
+      POSTGRES_DB: shop
+      POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?say it in .env}
+    volumes: ["database:/var/lib/postgresql/data"]
+    ports: ["5432:5432"]
+  redis:
+    image: ${REDIS_IMAGE:-redis:7}
+    command: redis-server --appendonly yes
+    volumes: ["redis:/data"]
+  rabbitmq:
+    image: rabbitmq:3
+  proxy:
+    image: nginx:1.27
+    depends_on: [web]
+
+volumes: {database: {}, redis: {}, media: {}}
+"""
+# Nobody here reaches the registry that has the usual images.
+ENV = """\
+POSTGRES_PASSWORD=not-for-anybody-1
+SECRET_KEY=nor-is-this-2
+SHOP_IMAGE=bisect-celery/worker:local
+POSTGRES_IMAGE=bisect-celery/services:local
+REDIS_IMAGE=bisect-celery/services:local
 """
 APP = """\
 import os
@@ -111,6 +162,8 @@ def written(folder: Path) -> tuple[str, ...]:
     """The repository; its commits, the oldest first."""
     first = {
         "requirements.txt": REQUIREMENTS,
+        "compose.yaml": COMPOSE,
+        ".gitignore": ".env\n",
         "manage.py": MANAGE,
         "shop/__init__.py": "from shop.celery import app\n",
         "shop/celery.py": APP,
@@ -124,6 +177,7 @@ def written(folder: Path) -> tuple[str, ...]:
     unique = {"orders/migrations/0002_unique.py": SECOND}
     files = (first, unique, {"CONTRIBUTING.md": "Ask Mara.\n"})
     folder.mkdir(parents=True)
+    (folder / ".env").write_text(ENV)
     git(folder, "init", "--quiet", "--initial-branch=main")
     return tuple(
         commit(folder, title, content, day) for day, (title, content) in enumerate(zip(TITLES, files, strict=True))

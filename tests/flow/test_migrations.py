@@ -1,4 +1,7 @@
-"""A project with a database and Redis, from its config to git's own words: the migration that broke it is found."""
+"""A project with a compose file, from its config to git's own words: the migration that broke it is found.
+
+Without containers its variables lead to servers of this machine; with them to its own, by their names.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from bench import Bench
 from small_incident import git
 
 CONFIG = """\
-service = ["postgres", "redis"]
 migrate = "python manage.py migrate"
 task = "orders.tasks.place"
 args = ["Ada", 3]
@@ -26,6 +28,7 @@ count = 3
 @pytest.mark.network
 @pytest.mark.redis
 @pytest.mark.postgres
+@pytest.mark.compose
 def test_a_migration_is_the_first_bad_commit(tmp_path: Path, bench_at: Callable[[Path], Bench]) -> None:
     """By the user's own `git bisect run`, which makes the fewest trials: the ends, and the one between them."""
     folder = tmp_path / "shop"
@@ -43,6 +46,7 @@ def test_a_migration_is_the_first_bad_commit(tmp_path: Path, bench_at: Callable[
     assert f"{shas[1]} is the first bad commit" in told
     assert "Results go to a Redis of each trial's own" in told
     assert "IntegrityError" in told
+    assert "compose.yaml: the worker is its service worker" in told
     # Two sets of migrations: each is gone through once, and every other trial begins with a copy.
     migrated = [path.read_text() for path in sorted(bench.state.glob("**/trials/*/migrate.out"))]
     fresh = ["No migrations to apply" not in text for text in migrated]
@@ -50,6 +54,24 @@ def test_a_migration_is_the_first_bad_commit(tmp_path: Path, bench_at: Callable[
     assert fresh.count(True) == 2
     assert bench.left() == []
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and named(pid, str(bench.state))]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.docker
+@pytest.mark.compose
+def test_in_containers_its_own_servers_stand_beside_it(tmp_path: Path, bench_at: Callable[[Path], Bench]) -> None:
+    """Its database, its cache and its results are where its files say, and so is nothing of ours."""
+    folder = tmp_path / "shop"
+    migrated_incident.written(folder)
+    (folder / "bisect-celery.toml").write_text(CONFIG)
+    done = bench_at(folder).run("try", "HEAD~1", "--exit-code", "--stack", "container")
+    assert done.code == 1, done.text
+    assert "IntegrityError" in done.text
+    servers = "bisect-celery/services:local"
+    assert f"beside the trials stand db ({servers}), rabbitmq (rabbitmq:3), redis ({servers})" in done.text
+    assert "Results go to" not in done.text
+    assert "not-for-anybody" not in done.text
 
 
 def named(pid: str, folder: str) -> bool:
