@@ -38,7 +38,8 @@ def _services(facts: StackFacts) -> list[Difference]:
         (kind, f"{NAMES.get(kind, kind)} {version}".strip() + ", fresh in each trial")
         for kind, version in facts.services
     ]
-    found = [Difference(kind, "the project's", words, "`--service`") for kind, words in ours]
+    why = "`--service`, or the compose file"
+    found = [Difference(kind, "the project's", words, why) for kind, words in ours]
     if not any(kind in DATABASES for kind, _ in facts.services):
         file = "an SQLite file of the trial's own in DATABASE_URL"
         found.append(Difference("database", "the project's", file, "`--service postgres`, `--env DATABASE_URL=…`"))
