@@ -34,7 +34,8 @@ class Probe:
     `done_log` is a regular expression for the worker's log line that says a body has done its work.
     `check` is a Python expression about `value`, a task's result, that must hold. `log_must` and `log_must_not` are
     regular expressions for lines of the worker's log from when it is ready. `judges` ("latency", "memory") are held
-    against the good end; `effect` (percent) is how much worse counts. `script` sends in place of a task.
+    against the good end; `effect` (percent) is how much worse counts. `script` sends in place of a task, and so does
+    beat where `periodic` names an entry of the project's schedule.
     """
 
     task: str | None = None
@@ -51,6 +52,7 @@ class Probe:
     judges: tuple[str, ...] = ()
     effect: float = 25.0
     script: Script | None = None
+    periodic: str | None = None
 
 
 @dataclass(frozen=True)

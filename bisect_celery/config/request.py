@@ -225,7 +225,14 @@ def _refuse_contradictions(probe: Probe) -> None:
     if probe.sender == "harness" and (probe.check or probe.script):
         which = "--check" if probe.check else "--script"
         raise UserError(f"`{which}` runs inside the project, and `--send harness` does not.", "Leave one of them out.")
-    if probe.script is not None and (probe.task or probe.queue or probe.args != "[]" or probe.kwargs != "{}"):
+    told = bool(probe.task or probe.queue or probe.args != "[]" or probe.kwargs != "{}")
+    if probe.periodic is not None and (told or probe.script or probe.sender == "harness"):
+        raise UserError(
+            "`--periodic` sends what the schedule says: its task, with its arguments and options.",
+            "Leave out `--periodic`, or task, args, kwargs, queue, script and send (they may stand in "
+            "bisect-celery.toml).",
+        )
+    if probe.script is not None and told:
         raise UserError(
             f"{probe.script.name} sends by itself; task, args, kwargs and queue would be ignored.",
             "Leave out `--script`, or these (they may stand in bisect-celery.toml).",

@@ -63,6 +63,8 @@ SETTINGS = (
     Setting("script", values.script,
             "A probe.py of yours: send(app) and, if you like, judge(value, result): docs/probe.md.",
             "probe.script"),
+    Setting("periodic", values.string,
+            "An entry of the beat schedule to send in place of a task: as beat does, but at once.", "probe.periodic"),
     Setting("count", values.integer, "How many to send. Default: enough to prove every pool slot, at least 20.",
             "probe.count"),
     Setting("queue", values.string, "The queue to send to. Default: the project's own routing.", "probe.queue"),

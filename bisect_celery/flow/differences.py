@@ -79,6 +79,9 @@ def _results(plan: Plan, ends: Ends | None) -> list[Difference]:
 
 
 def _sender(plan: Plan) -> list[Difference]:
+    if plan.probe.periodic is not None:
+        ours = f"its scheduler, told to send {plan.probe.periodic} at once, some times over"
+        return [Difference("who sends", "the project's beat, at its time", ours, "`--periodic` was asked for")]
     if plan.probe.script is None:
         return []
     why = "it was asked for by `--script`"

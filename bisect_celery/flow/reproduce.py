@@ -187,7 +187,7 @@ def _date(room: Room, what: str) -> str:
 
 
 def _script(place: Place, plan: Plan, environment: Environment) -> str:
-    """How to run a script in the work folder that sends one more probe, by the project's own `apply_async`."""
+    """How to run a script in the work folder that sends one more probe as a trial does."""
     program = plan.sender_program(place, environment)
     broker = urlsplit(place.broker_url)
     load = {
@@ -210,6 +210,9 @@ def _script(place: Place, plan: Plan, environment: Environment) -> str:
         "ids": ["00000000-0000-4000-8000-000000000001"],
         "wave": 1,
     }
+    if probe.periodic is not None:
+        load["periodic"] = probe.periodic
+        send = {"do": "script", "count": 1, "wave": 1}
     variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in program.env)
     folder = shlex.quote("/".join(part for part in (place.checkout, program.folder) if part))
     orders = " ".join(shlex.quote(json.dumps(order)) for order in (load, send))

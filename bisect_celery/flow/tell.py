@@ -147,7 +147,7 @@ def not_tested(request: Request, session: Session) -> tuple[str, ...]:
     untried = [words for act, words in faults.items() if act not in acts]
     said.append(", ".join([*untried, "a full disk"]).capitalize() + (" (`--scenario`)." if untried else "."))
     probe, sources = request.probe, dict(request.sources)
-    if probe.task is None and probe.script is None:
+    if probe.task is None and probe.script is None and probe.periodic is None:
         said.append("The project's own tasks: the probe was a task that every Celery has (`--task NAME`).")
     if probe.expect is None and probe.check is None and probe.script is None:
         said.append("The values that tasks returned (`--expect JSON`, `--check EXPRESSION`).")

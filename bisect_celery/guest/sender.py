@@ -3,10 +3,10 @@
 Speaks JSON, one object a line: orders on standard input, what happened on standard output.
 
     {"do": "load", "app": "shop", "broker": {"host":..., "port":..., "vhost":..., "user":...},
-     "check": "value > 3" | null, "script": {"name": "probe.py", "text": "..."} | null}
+     "check": "value > 3" | null, "script": {"name": "probe.py", "text": "..."} | null, "periodic": "entry" | null}
     {"do": "send", "task": "orders.tasks.mail" | null, "args": [...], "kwargs": {...}, "ids": [...], "queue": null,
      "wave": 1}
-    {"do": "script", "count": 20, "wave": 1}    as the user's own file sends
+    {"do": "script", "count": 20, "wave": 1}    as the user's own file sends, or beat an entry of its schedule
     {"do": "ask", "number": 3, "workers": 1, "within": null, "queues": false}
                     what so many workers say they hold, and with "queues" consume, each `within` so many seconds
     {"do": "quit"}
@@ -27,6 +27,7 @@ import threading
 import time
 import traceback
 
+import bisect_celery_beat
 import bisect_celery_probe
 import bisect_celery_web
 
@@ -337,6 +338,13 @@ def send(app, order):
     return results if readable else []
 
 
+def beat_of(app, name):
+    """What sends an entry of the schedule; None where none is named."""
+    if name is None:
+        return None
+    return bisect_celery_beat.Beat(app, name, setting(app, "beat_scheduler", "CELERYBEAT_SCHEDULER"))
+
+
 def send_script(app, user, order):
     """Send as the user's own file does; what it sent is known only when it comes back."""
     refuse_eager(app)
@@ -559,7 +567,7 @@ def is_shared(task):
 
 def serve(web):
     orders = Orders()
-    app, user, pending = None, None, []
+    app, user, beat, pending = None, None, None, []
     while True:
         order = orders.next(wait=not pending)
         if order is None or order.get("do") == "quit":
@@ -572,12 +580,14 @@ def serve(web):
             if app is None:
                 return
             user = bisect_celery_probe.User(order.get("check"), order.get("script"))
-            tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, order.get("task")))
+            beat = beat_of(app, order.get("periodic"))
+            named = beat.task if beat is not None else order.get("task")
+            tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, named))
             look_as_web(web, app, order)
         elif order["do"] == "send":
             pending = pending + send(app, order)
         elif order["do"] == "script":
-            pending = pending + send_script(app, user, order)
+            pending = pending + send_script(app, beat or user, order)
         elif order["do"] == "ask":
             ask(app, order)
 

@@ -43,6 +43,7 @@ class Sender:
             task=probe.task,
             check=probe.check,
             script=asdict(probe.script) if probe.script else None,
+            periodic=probe.periodic,
             broker={
                 "host": broker.hostname,
                 "port": broker.port,
@@ -82,8 +83,8 @@ class Sender:
         self._order(do="ask", number=number, workers=workers, within=within, queues=queues)
 
     def script(self, count: int) -> int:
-        """One more wave as the user's own file sends: what it sends becomes known as it is sent. Returns its number,
-        which is `Signs.whole` once all of it was sent."""
+        """One more wave as the user's own file sends, or beat: what it sends becomes known as it is sent. Returns its
+        number, which is `Signs.whole` once all of it was sent."""
         self._waves += 1
         self._order(do="script", count=count, wave=self._waves)
         return self._waves

@@ -252,13 +252,14 @@ class Watch:
     def send(self, count: int) -> str | None:
         facts = self._signs.facts
         count = count or self._plan.count(self._concurrency(), facts.prefetch, facts.pool)
-        if self._plan.probe.script is None:
+        if self._plan.probe.script is None and self._plan.probe.periodic is None:
             self._sender.send(count)
             return None
         wave = self._sender.script(count)
         ended = self.until(lambda: self._signs.whole == wave)
         if ended == "quiet":
-            reason = "`send` of the probe file did not return; it must not wait"
+            who = "`send` of the probe file" if self._plan.probe.script else "beat"
+            reason = f"{who} did not return from sending; it must not wait"
             return self._signs.fails(Failure(Stage.PROBE, reason))
         return ended
 

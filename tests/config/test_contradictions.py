@@ -27,6 +27,8 @@ def asked(folder: Path, **flags: object) -> Request:
         ({"send": "harness", "queue": "celery", "check": "value"}, "`--check` runs inside the project"),
         ({"send": "harness", "queue": "celery", "script": "probe.py"}, "`--script` runs inside the project"),
         ({"script": "probe.py", "task": "shop.work"}, "sends by itself"),
+        ({"periodic": "nightly", "task": "shop.work"}, "sends what the schedule says"),
+        ({"periodic": "nightly", "script": "probe.py"}, "sends what the schedule says"),
         ({"script": "probe.py", "kwargs": '{"a": 1}'}, "sends by itself"),
         ({"fails": "1/5", "judge": "latency"}, "what is worse in every start"),
     ],

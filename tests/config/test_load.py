@@ -88,7 +88,7 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
         "stack": "process", "broker": "embedded", "scenario": "faults.toml", "upgrade-from": "good",
         "first-parent": "true", "env": "A=1", "env-file": "vars", "pass": "HERE", "overlay": "vars",
         "start": "celeryd", "beside": "-c 1 -Q mail", "service": "redis, postgresql", "migrate": "migrate",
-        "workload": "shop", "compose": "compose.yaml",
+        "workload": "shop", "periodic": "nightly", "compose": "compose.yaml",
         "dockerfile": "Dockerfile", "build-context": "services", "target": "prod",
         "build-arg": "A=1", "image": "shop:1",
     }  # fmt: skip
