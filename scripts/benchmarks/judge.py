@@ -101,7 +101,7 @@ class Machine:
 
 def on_redis(incident: Incident) -> Incident:
     """The same, with the client in its requirements that Celery needs there."""
-    added = {"requirements.txt": "\nredis\n"}
+    added = {"requirements.txt": "\nkombu[redis]\n"}
     good, bad = (
         {path: text + added.get(path, "") for path, text in files.items()} for files in (incident.good, incident.bad)
     )
