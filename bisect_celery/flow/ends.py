@@ -15,6 +15,8 @@ from bisect_celery.flow.trials import Trials
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Judged, Kind, Match, Revision, Tree, Verdict
 from bisect_celery.report import words
+from bisect_celery.stack.redis_broker import SCHEMES
+from bisect_celery.stack.services import REDIS
 
 # Starts of a good end that failed in one mode, to see whether it does in the other.
 DOUBTED = 3
@@ -78,6 +80,7 @@ class TryEnds:
     def run(self) -> Ends:
         """Raises EndsWrong when GOOD fails, BAD passes, or an end cannot be tried at all."""
         good = self._good_end()
+        self._tell_of_broker(good)
         bad = self._bad_end(good)
         self._good_as_often(good)
         fast = self._faster(good, bad)
@@ -115,6 +118,12 @@ class TryEnds:
         older = f"It was mended between them; for what broke it: `bisect-celery run OLDER-GOOD {self._good.short}`."
         swapped = f"If they were swapped: `bisect-celery run {self._bad.short} {self._good.short}`."
         return (swapped, older) if self._diverged else (older,)
+
+    def _tell_of_broker(self, good: Judged) -> None:
+        """The app itself knows best which kind the project has, where the environment did not already say ours."""
+        theirs = good.trial.observation.worker.broker_kind
+        if theirs in SCHEMES and self._trials.broker != REDIS:
+            self._trials.note(f"Trials run on {self._trials.broker} in place of the project's own broker, `{theirs}`.")
 
     def _provided(self, good: Judged) -> Judged:
         """What the first trial shows that all need is taken, the same at every tree, and the end tried again."""

@@ -233,6 +233,11 @@ class Trials:
         wanted = self.terms.deadlines.quick or self.terms.deadlines.quiet
         return kind not in WAITING or watched >= wanted
 
+    @property
+    def broker(self) -> str:
+        """The kind that trials run on."""
+        return self._lab.stack.facts.broker
+
     def serve(self, kind: str) -> bool:
         return self._lab.serve(kind)
 

@@ -532,12 +532,22 @@ def implementation(stat, pool):
     return str(told) if told else "solo" if stat.get("pid") and pool.get("processes") == [stat["pid"]] else ""
 
 
+class WantsTLS(Exception):
+    """The settings ask for TLS whatever the URL says, and a trial's own broker speaks none."""
+
+
+def refuse_tls(app):
+    if any(getattr(connection, "ssl", None) for connection in connections(app)):
+        raise WantsTLS("broker_use_ssl is set, and the broker of a trial, which is private, speaks no TLS")
+
+
 def begin(order):
     app = load(order["app"])
     address = foreign(app, order["broker"])
     if address is not None:
         tell("foreign", address=address)
         return None
+    refuse_tls(app)
     return app
 
 

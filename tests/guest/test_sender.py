@@ -97,6 +97,11 @@ print(json.dumps({
     "vhost": sender.foreign(App(Connection(virtual_host="/")), ours),
     "user": sender.foreign(App(Connection(userid="guest")), ours),
     "read": sender.foreign(App(here, Connection("production.example")), ours),
+    "nobody": sender.foreign(App(Connection(userid=None)), dict(ours, user="")),
+    "tls": [refused(sender.refuse_tls, App(one)) for one in (here, secured)],
+    "consumers": [sender.consumers(*said) for said in (
+        (1, {"a": [{"name": "mail"}]}), (2, {"a": [{"name": "mail"}], "b": [{"name": "mail"}, {"name": "rest"}]}),
+        (2, {"a": []}), (1, {"a": None}), (1, None))],
     "schemes": [sender.scheme(value) for value in (
         None, "", "rpc", "redis://:pw@host/0", "db+sqlite:///x", "djcelery.backends.database:DatabaseBackend",
         ["amqp://a//", "amqp://b//"])],
@@ -116,18 +121,21 @@ print(json.dumps({
         (1, None, None, None), (1, {}, {}, {}), (2, {"a": []}, {"a": POOL, "b": POOL}, {"a": [], "b": []}))],
     "half": sender.merged(2, {"a": [], "b": []}, {"a": POOL}, {"b": []}),
     "words": [sender.words_of(ValueError("no order")), bool(sender.words_of(ValueError(u"caf\\xe9")))],
-    "eager": [refused(app) for app in (
+    "eager": [refused(sender.refuse_eager, app) for app in (
         App(here, task_always_eager=True), App(here, CELERY_ALWAYS_EAGER=True), App(here, task_always_eager=False))],
 }))
 """.replace(
     "ours = {",
     """
-def refused(app):
+def refused(refuse, app):
     try:
-        sender.refuse_eager(app)
-    except sender.NotPublished:
+        refuse(app)
+    except (sender.NotPublished, sender.WantsTLS):
         return True
     return False
+
+secured = Connection()
+secured.ssl = {"ca_certs": "x"}
 
 ours = {""",
     1,
@@ -148,6 +156,9 @@ EXPECTED = {
     "vhost": "127.0.0.1:5673/",
     "user": "127.0.0.1:5673/mine",
     "read": "production.example:5673/mine",
+    "nobody": None,
+    "tls": [False, True],
+    "consumers": [{"mail": 1}, {"mail": 2, "rest": 1}, None, None, None],
     "schemes": [None, None, "rpc", "redis", "db+sqlite", "djcelery.backends.database", "amqp"],
     "backends": ["rpc", "amqp", None, "django-db"],
     "secrets": ["a-secret-token", "pw-12345"],
