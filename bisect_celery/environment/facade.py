@@ -21,6 +21,12 @@ def wanted_python(layout: Path, subfolder: str = "") -> tuple[str | None, str]:
     return (wanted.version, wanted.source) if wanted is not None else (None, "")
 
 
+def disagreeing(layout: Path, subfolder: str, version: str) -> tuple[tuple[str, str], ...]:
+    """(version or range, file) of all that the files of a tree say and a Python of this full version is not."""
+    found = interpreter.disagreeing(Folder(layout), subfolder, version)
+    return tuple((wanted.version, wanted.source) for wanted in found)
+
+
 def choose_python(layout: Path, subfolder: str, runner: Runner) -> tuple[str, str, str]:
     """(path, full version, who said so) of the interpreter for a project whose user chose none.
 

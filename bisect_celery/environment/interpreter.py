@@ -41,6 +41,18 @@ def wanted_python(folder: Folder, subfolder: str = "") -> Wanted | None:
     return ranges[0] if ranges else None
 
 
+def disagreeing(folder: Folder, subfolder: str, version: str) -> tuple[Wanted, ...]:
+    """What the project's files say that a Python of this full version is not: another minor, or none of a range."""
+    said = (wanted for place in parents(subfolder) for wanted in _said(folder, place))
+    return tuple(dict.fromkeys(wanted for wanted in said if not _is(wanted, version)))
+
+
+def _is(wanted: Wanted, version: str) -> bool:
+    return (
+        allows(wanted.version, version) if wanted.is_range else wanted.version.split(".")[:2] == version.split(".")[:2]
+    )
+
+
 def _said(folder: Folder, place: str) -> Iterator[Wanted]:
     for reader in (_version_file, _runtime, _pipfile, _dockerfiles, _pyproject, _setup):
         yield from reader(folder, place)
@@ -67,6 +79,8 @@ def _pipfile(folder: Folder, place: str) -> Iterator[Wanted]:
         yield Wanted(said, path)
 
 
+_ARGUMENT = re.compile(r"^\s*ARG\s+(\w+)=[\"']?([\w.-]+)[\"']?\s*$", re.M | re.I)
+_FILLED = re.compile(r"\$\{(\w+)(?::-([\w.-]*))?\}|\$(\w+)")
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(?:\S*/)?python:(\d+\.\d+(?:\.\d+)?)", re.M | re.I)
 
 
@@ -74,9 +88,19 @@ def _dockerfiles(folder: Folder, place: str) -> Iterator[Wanted]:
     names = [join(place, name) for name in folder.names(place) if re.match(r"Dockerfile|.*\.Dockerfile$", name)]
     deeper = ("docker/Dockerfile", "deploy/Dockerfile", "compose/production/django/Dockerfile")
     for path in [*names, *(join(place, name) for name in deeper)]:
-        found = dict.fromkeys(_FROM.findall(folder.text(path) or ""))
+        found = dict.fromkeys(_FROM.findall(_with_arguments(folder.text(path) or "")))
         for version in list(found)[-1:]:
             yield Wanted(version, path)
+
+
+def _with_arguments(text: str) -> str:
+    """A Dockerfile with its `ARG`s filled in as far as it gives them values; a version is often one of them."""
+    values = dict(_ARGUMENT.findall(text))
+
+    def fill(found: re.Match[str]) -> str:
+        return values.get(found[1] or found[3]) or found[2] or found[0]
+
+    return _FILLED.sub(fill, text)
 
 
 def _pyproject(folder: Folder, place: str) -> Iterator[Wanted]:

@@ -187,6 +187,8 @@ class Investigation:
         """Hold to this stack and to one interpreter, the bad end's, also when the session goes on another day."""
         facts = lab.stack.facts
         python = self._room.request.python or lab.choose_python(self._bad.tree, self._room.request.subfolder)
+        if lab.python_doubt is not None:
+            self._room.listener(Note(lab.python_doubt))
         self._room.request = replace(self._room.request, stack=facts.name, broker=facts.broker, python=python)
         _keep_request(self._room)
 

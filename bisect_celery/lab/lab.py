@@ -15,7 +15,7 @@ from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.redact import Redactor
 from bisect_celery.core.scenario import restarts_broker
 from bisect_celery.environment.build import build
-from bisect_celery.environment.facade import choose_python, source_roots
+from bisect_celery.environment.facade import choose_python, disagreeing, source_roots
 from bisect_celery.environment.image import image_environment
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
@@ -95,6 +95,7 @@ class Lab:
         self.earlier: Earlier | None = None  # what every trial begins with
         self._repository, self._folder, self._scratch = repository, folder, scratch
         self.python, self._as_of, self._overlays = python, as_of, overlays
+        self.python_doubt: str | None = None
         self._redactor, self._cancel, self._says = redactor, cancel, says
         self.workload = workload
         self.worker_image, self._tells = worker_image, tells
@@ -183,14 +184,19 @@ class Lab:
     def choose_python(self, tree: str, subfolder: str) -> str | None:
         """The interpreter for a whole session (DESIGN 15): what this tree's files ask for, of those that are here.
 
-        Every later trial takes it; None where it is an image's own. Raises UserError when nothing fits.
+        Every later trial takes it; None where it is an image's own. Where the files contradict one another,
+        `python_doubt` says so. Raises UserError when nothing fits.
         """
         if self.worker_image is not None:
             return None
         layout = self._scratch / "trees" / "python"
         try:
             self._lay_out(tree, layout)
-            self.python = choose_python(layout, subfolder, self.stack.runner)[0]
+            self.python, version, source = choose_python(layout, subfolder, self.stack.runner)
+            others = disagreeing(layout, subfolder, version)
+            if others:
+                said = ", ".join(f"{file} says {wanted}" for wanted, file in others)
+                self.python_doubt = f"Python {version}, by {source}; {said} (`--python` chooses)."
         finally:
             shutil.rmtree(layout, ignore_errors=True)
         return self.python

@@ -14,6 +14,7 @@ from package_index import lay
 from packaging.specifiers import SpecifierSet
 
 from bisect_celery.environment import LocalRunner, choose_python, wanted_python
+from bisect_celery.environment.facade import disagreeing
 from bisect_celery.environment.interpreter import allows
 from bisect_celery.errors import UserError
 
@@ -31,6 +32,10 @@ MINOR = "{}.{}".format(*sys.version_info[:2])
         ({"Dockerfile": "FROM node:14 AS a\nFROM --platform=x python:3.6-slim\nRUN x"}, ("3.6", "Dockerfile")),
         ({"Dockerfile": "FROM registry.io/library/python:3.10.2"}, ("3.10.2", "Dockerfile")),
         ({"Dockerfile": "FROM debian\n"}, (None, "")),
+        ({"Dockerfile": "ARG V=3.8\nFROM python:${V}-slim AS base\nFROM base"}, ("3.8", "Dockerfile")),
+        ({"Dockerfile": 'ARG PYTHON_VERSION="3.9.2"\nFROM python:$PYTHON_VERSION'}, ("3.9.2", "Dockerfile")),
+        ({"Dockerfile": "ARG V\nFROM python:${V:-3.7}-slim"}, ("3.7", "Dockerfile")),
+        ({"Dockerfile": "ARG V\nFROM python:${V}"}, (None, "")),
         ({"pyproject.toml": '[project]\nrequires-python = ">= 3.8, < 3.12"'}, (">=3.8,<3.12", "pyproject.toml")),
         ({"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.8"'}, (">=3.8,<4", "pyproject.toml")),
         ({"pyproject.toml": '[tool.poetry.dependencies]\npython = "*"'}, (None, "")),
@@ -46,6 +51,19 @@ MINOR = "{}.{}".format(*sys.version_info[:2])
 )
 def test_what_the_files_say(tmp_path: Path, files: dict[str, str | bytes], expected: tuple[str | None, str]) -> None:
     assert wanted_python(lay(tmp_path / "tree", files)) == expected
+
+
+def test_files_that_contradict_one_another_are_told(tmp_path: Path) -> None:
+    layout = lay(
+        tmp_path / "tree",
+        {
+            ".python-version": "3.8.2", "runtime.txt": "python-3.8.18", "Dockerfile": "FROM python:3.11-slim",
+            "pyproject.toml": '[project]\nrequires-python = ">=3.9"', "setup.cfg": "python_requires = >=3.6",
+        },
+    )  # fmt: skip
+    assert disagreeing(layout, "", "3.8.18") == (("3.11", "Dockerfile"), (">=3.9", "pyproject.toml"))
+    assert disagreeing(layout, "", "3.11.7") == (("3.8.2", ".python-version"), ("3.8.18", "runtime.txt"))
+    assert wanted_python(layout) == ("3.8.2", ".python-version")
 
 
 def test_the_apps_own_folder_comes_first(tmp_path: Path) -> None:
