@@ -81,7 +81,8 @@ def cleanable(home: Home, *, sessions_only: bool) -> Cleanable:
     things: list[Kept] = []
     in_use: list[Kept] = []
     volumes = (Kept("volume", name, None, size, 0.0) for name, size in container_kept.kept_volumes(os.environ))
-    for kept in (*home.make().kept(), *volumes):
+    images = (Kept("image", name, None, size, 0.0) for name, size in container_kept.kept_images())
+    for kept in (*home.make().kept(), *volumes, *images):
         if sessions_only and kept.kind != "session":
             continue
         used = kept.name in running if kept.kind == "session" else bool(running)
@@ -101,7 +102,9 @@ def clean(home: Home, cleanable: Cleanable) -> tuple[str, ...]:
             if thing.kind == "session":
                 with contextlib.suppress(UserError):
                     store.delete(thing.name)
-            if thing.path is None:
+            if thing.kind == "image":
+                container_kept.remove_kept_image(thing.name)
+            elif thing.path is None:
                 container_kept.remove_kept_volume(thing.name)
             else:
                 shutil.rmtree(thing.path, ignore_errors=True)

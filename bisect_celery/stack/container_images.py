@@ -11,12 +11,14 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bisect_celery import proc
 from bisect_celery.errors import InfraError
@@ -29,6 +31,7 @@ KEY_LABEL = "bisect-celery.image"
 REPOSITORY = "bisect-celery/built"
 BUILD_DEADLINE = 3600.0
 ASK_DEADLINE = 20.0
+STOP_DEADLINE = 10.0
 LAST_WITH_ITS_OWN = 22
 _DOCKERFILE = ".bisect-celery/Dockerfile"
 _IGNORED = f"{_DOCKERFILE}\n.dockerignore\n"
@@ -192,7 +195,9 @@ class ContainerImages:
         return {**proxies, **dict(order.arguments)}
 
     def _classic(self, order: ImageOrder, says: Callable[[str], None], cancel: Cancel) -> RunResult:
-        """In a thread: an answer that does not come must not keep us from being cancelled."""
+        """In a thread: an answer that does not come must not keep us from being cancelled. An engine whose answer
+        nobody listens to any more stops building."""
+        answers: list[Any] = []
         written: list[str] = []
         failed: list[BaseException] = []
         code = [0]
@@ -201,6 +206,7 @@ class ContainerImages:
         def work() -> None:
             try:
                 with self._shop.engine.fresh(BUILD_DEADLINE) as engine, _packed(order, self._shop.spool) as archive:
+                    engine.api.hooks["response"].append(lambda answer, *_, **__: answers.append(answer))
                     for line in self._asked(engine, order, archive):
                         if line.startswith(_ERROR):
                             code[0] = 1
@@ -212,9 +218,15 @@ class ContainerImages:
             finally:
                 done.set()
 
-        threading.Thread(target=work, name=f"build-{order.key}", daemon=True).start()
-        if not cancel.wait(done.is_set, BUILD_DEADLINE):
-            raise _too_long()
+        thread = threading.Thread(target=work, name=f"build-{order.key}", daemon=True)
+        thread.start()
+        try:
+            if not cancel.wait(done.is_set, BUILD_DEADLINE):
+                raise _too_long()
+        finally:
+            for answer in answers if not done.is_set() else ():
+                _hang_up(answer)
+            thread.join(STOP_DEADLINE)
         if failed:
             raise failed[0]
         return RunResult(code[0], "".join(written))
@@ -234,6 +246,12 @@ class ContainerImages:
 
 
 _ERROR = "\0"
+
+
+def _hang_up(answer: Any) -> None:
+    """End an answer that is being waited for: closing it would wait, too."""
+    with contextlib.suppress(AttributeError, OSError):
+        answer.raw.connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _too_long() -> InfraError:

@@ -1,4 +1,4 @@
-"""What the container stack keeps at the engine between sessions: the volumes of built environments.
+"""What the container stack keeps at the engine between sessions: volumes of built environments, images that were built.
 
 For `clean`, which lists before it deletes. Where no engine answers there is nothing to list, and nothing is raised.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bisect_celery.errors import InfraError
-from bisect_celery.stack import compose
+from bisect_celery.stack import compose, container_images
 from bisect_celery.stack.container_engine import Engine
 
 CONNECT_DEADLINE = 5.0
@@ -28,3 +28,18 @@ def remove_kept_volume(name: str) -> None:
     """Delete one of them. Raises InfraError when the engine refuses, as it does while somebody uses it."""
     with Engine.connect() as engine:
         engine.remove_volume(name)
+
+
+def kept_images() -> list[tuple[str, int]]:
+    """(name, bytes) of the images that sessions built from projects' Dockerfiles; layers they share count in each."""
+    try:
+        with Engine.connect(CONNECT_DEADLINE) as quick, quick.fresh() as engine:
+            return container_images.kept_images(engine)
+    except InfraError:
+        return []
+
+
+def remove_kept_image(name: str) -> None:
+    """Delete one of them. Raises InfraError while a container uses it."""
+    with Engine.connect() as engine:
+        container_images.remove_image(engine, name)
