@@ -152,7 +152,8 @@ _PIP_VALUES = _all(
 _PIP_PLAIN = _all(
     "-q -qq -U -v -I --quiet --upgrade --no-cache-dir --no-cache --user --no-deps --require-hashes --prefer-binary "
     "--break-system-packages --no-warn-script-location --disable-pip-version-check --no-input --pre --no-compile "
-    "--no-index --compile --no-build-isolation --ignore-installed --force-reinstall --system --compile-bytecode --use-pep517"
+    "--no-index --compile --no-build-isolation --ignore-installed --force-reinstall --system --compile-bytecode "
+    "--use-pep517"
 )
 _UV_PLAIN = _all(
     "--frozen --locked --no-dev --no-cache --no-editable --compile-bytecode --no-install-project "
