@@ -114,9 +114,8 @@ def _with_example(plan: Plan, fallback: Fallback, serve: Serve) -> tuple[Plan, s
     bound, ours = dict(fallback.bound), dict(plan.variables)
     variables = {name: value for name, value in fallback.variables if not bound.get(name) or bound[name] in had}
     services = tuple(dict.fromkeys((*plan.services, *(kind for kind in fallback.services if kind in had))))
-    changed = dataclasses.replace(
-        plan, variables=tuple({**variables, **ours}.items()), services=services, fallback=None
-    )
+    merged = tuple({**variables, **ours}.items())
+    changed = dataclasses.replace(plan, variables=merged, services=services, fallback=None, example=fallback.source)
     return changed, had
 
 
@@ -125,8 +124,9 @@ def _example_note(fallback: Fallback, wanted: str, taken: set[str], had: set[str
     own = f"; {', '.join(ours)} name what is the trial's own" if ours else ""
     without = [NAMES[kind] for kind in fallback.services if kind not in had]
     lacks = f" There is no {' and no '.join(without)} here (`bisect-celery doctor`)." if without else ""
+    count = f"the {len(taken)} variables" if len(taken) != 1 else "the one variable"
     return (
-        f"{wanted} is missing, so every trial has the {len(taken)} variables of {fallback.source}{own}. "
+        f"{wanted} is missing, so every trial has {count} of {fallback.source}{own}. "
         f"Others: `--env NAME=VALUE`, `--env-file FILE`.{lacks}"
     )
 

@@ -23,6 +23,9 @@ AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
 def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Difference, ...]:
     """Everything that differs for a reason of ours, the most telling first."""
     found = [*_broker(facts, ends), *_results(plan, ends), *_worker(plan, ends), *_sender(plan)]
+    if plan.example is not None:
+        ours = f"those of {plan.example}, services' the trial's own"
+        found.append(Difference("variables", "production's", ours, "`--env-file FILE`, `--env NAME=VALUE`"))
     if plan.scenario:
         done = "; ".join(words(step) for step in plan.scenario)
         found.append(Difference("what happens", "production's day", done, "`--scenario`, which each trial ran"))

@@ -62,7 +62,8 @@ class Plan:
     `result_url` replaces the project's result backend where that cannot be provided (None: it stays).
     `source_roots` are folders, relative to the checkout, that must be importable; each tree has its own.
     `migrate` is a command that may be run again, and then does only what is missing; trees of one `database_key`
-    migrate to the same database (`lab.migrated`). `fallback` is what may come to `variables` after the first trial.
+    migrate to the same database (`lab.migrated`). `fallback` is what may come to `variables` after the first trial,
+    `example` the file that it came from once it did.
     """
 
     app: str
@@ -82,6 +83,7 @@ class Plan:
     database_key: str | None = None
     beside: tuple[tuple[str, ...], ...] = ()
     fallback: Fallback | None = None
+    example: str | None = None
 
     @property
     def workers(self) -> int:

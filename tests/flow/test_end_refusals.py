@@ -132,6 +132,15 @@ PROCESS = ("--stack", "process", "--broker", "embedded")
 
 
 @pytest.mark.network
+def test_a_missing_variable_of_the_projects_own_example_is_taken_from_there(bench_at: Made, tmp_path: Path) -> None:
+    incident = two_commits(tmp_path / "shop", {"docker/.env.example": "SHOP_BROKER=amqp://guest:guest@rabbit//\n"})
+    bench = bench_at(incident.folder)
+    ended = bench.run("try", incident.good, *WITHOUT_BROKER, *PROCESS)
+    assert "SHOP_BROKER is missing, so every trial has the one variable of docker/.env.example" in ended.err
+    assert "good: completed" in ended.out, ended.text
+
+
+@pytest.mark.network
 def test_a_missing_module_is_named_and_an_overlay_gives_it(bench_at: Made, tmp_path: Path) -> None:
     settings = "from shop.local_settings import *\ntask_acks_late = True\nworker_prefetch_multiplier = 1\n"
     incident = two_commits(tmp_path / "shop", {"shop/settings.py": settings})
