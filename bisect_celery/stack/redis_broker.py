@@ -93,17 +93,11 @@ class RedisSpace:
         reached = servers.reached(name)
         self.harness_url = reached.url
         self._servers, self._name, self._cancel = servers, name, cancel
-        self._client = redis.Redis(
-            host=reached.host,
-            port=reached.port,
-            db=int(reached.name),
-            password=reached.password or None,
-            socket_timeout=ANSWER_DEADLINE,
-            socket_connect_timeout=ANSWER_DEADLINE,
-        )
+        self._client, self._beside = _client(reached), _client(replace(reached, name=BESIDE))
 
     def close(self) -> None:
         self._client.close()
+        self._beside.close()
 
     def queues(self) -> tuple[QueueCount, ...]:
         return counted(self._ask("EVAL", SCRIPT, 0))
@@ -117,7 +111,8 @@ class RedisSpace:
         return True
 
     def stop_broker(self) -> None:
-        self._client.connection_pool.disconnect()
+        for client in (self._client, self._beside):
+            client.connection_pool.disconnect()
         self._servers.shut_down(self._name, self._cancel)
 
     def start_broker(self) -> None:
@@ -126,27 +121,50 @@ class RedisSpace:
     # --- what outlives whoever declared it
 
     def definitions(self) -> bytes:
-        """Which queues are bound to which exchanges; `queues` and `exchanges` as RabbitMQ's API writes them."""
+        """Which queues are bound to which exchanges, and what is in the database beside the broker's; `queues` and
+        `exchanges` as RabbitMQ's API writes them."""
         names = [queue.name for queue in self.queues() if not _PASSING.search(queue.name)]
         bindings = {}
         for key in self._ask("KEYS", f"*{BINDINGS}*"):
             if not _PASSING.search(key.decode("utf-8", "replace")):
                 members = [one for one in self._ask("SMEMBERS", key) if _lasts(one)]
                 bindings[_packed(key)] = [_packed(one) for one in sorted(members)]
-        return json.dumps({"queues": [{"name": name} for name in names], "exchanges": [], "sets": bindings}).encode()
+        found = {"queues": [{"name": name} for name in names], "exchanges": [], "sets": bindings}
+        return json.dumps({**found, "beside": dict(self._kept_beside())}).encode()
+
+    def _kept_beside(self) -> Iterator[tuple[str, tuple[str, int]]]:
+        """Each key of the other database, as Redis itself packs it, and the milliseconds it has left (0: for ever)."""
+        for key in self._ask("KEYS", "*", of=self._beside):
+            content, left = self._ask("DUMP", key, of=self._beside), self._ask("PTTL", key, of=self._beside)
+            if content is not None:  # else it has just expired
+                yield _packed(key), (_packed(content), max(0, left))
 
     def define(self, definitions: bytes) -> None:
-        for key, members in json.loads(definitions)["sets"].items():
+        told = json.loads(definitions)
+        for key, members in told["sets"].items():
             if members:
                 self._ask("SADD", base64.b64decode(key), *map(base64.b64decode, members))
+        for key, (content, left) in told["beside"].items():
+            self._ask("RESTORE", base64.b64decode(key), left, base64.b64decode(content), of=self._beside)
 
-    def _ask(self, *words: Any) -> Any:
+    def _ask(self, *words: Any, of: Any = None) -> Any:
         try:
-            return self._client.execute_command(*words)
+            return (of or self._client).execute_command(*words)
         except redis.ResponseError as error:
             raise _Refused(f"The trial's Redis refused {words[0]}: {error}.", _HINT) from error
         except (redis.RedisError, OSError) as error:
             raise InfraError(f"The trial's Redis does not answer: {type(error).__name__}.", _HINT) from error
+
+
+def _client(reached: Bindings) -> Any:
+    return redis.Redis(
+        host=reached.host,
+        port=reached.port,
+        db=int(reached.name),
+        password=reached.password or None,
+        socket_timeout=ANSWER_DEADLINE,
+        socket_connect_timeout=ANSWER_DEADLINE,
+    )
 
 
 class _Refused(InfraError):

@@ -202,6 +202,8 @@ def test_state_is_handed_on_with_its_messages_in_their_order(spaces: tuple[Space
     client.send(2)
     client.send(1, priority=9)
     client.send(1, REST)
+    with Connection(one.bindings["redis_url"]) as connection:
+        connection.default_channel.client.hset("basket", "apples", 3)
     definitions = one.definitions()
     names = [queue["name"] for queue in json.loads(definitions)["queues"]]
     assert names == ["mail", "rest"]
@@ -211,6 +213,8 @@ def test_state_is_handed_on_with_its_messages_in_their_order(spaces: tuple[Space
     two.define(definitions)
     leftover.put(two.harness_url, elements)
     assert counts(two) == {"mail": (3, 0), "rest": (1, 0)}
+    with Connection(two.bindings["redis_url"]) as connection:
+        assert connection.default_channel.client.hgetall("basket") == {b"apples": b"3"}
     again = make(two, {"global_keyprefix": "shop:"})
     bodies = [(message.delivery_info["routing_key"], message.payload["n"]) for message in again.take(4)]
     assert sorted(bodies) == [("jobs.a.b", 0), ("mail", 0), ("mail", 0), ("mail", 1)]
