@@ -17,6 +17,8 @@ from bisect_celery.model import Fallback, Kind, Observation, Session
 from bisect_celery.stack.services import NAMES
 
 Serve = Callable[[str], bool]
+# So many names of variables in one sentence.
+SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def _with_example(plan: Plan, fallback: Fallback, serve: Serve) -> tuple[Plan, s
 
 def _example_note(fallback: Fallback, wanted: str, taken: set[str], had: set[str]) -> str:
     ours = [name for name, _ in fallback.bound if name in taken]
-    own = f"; {', '.join(ours)} name what is the trial's own" if ours else ""
+    shown = ", ".join(ours[:SHOWN]) + (f" and {len(ours) - SHOWN} more" if len(ours) > SHOWN else "")
+    own = f"; {shown} name what is the trial's own" if ours else ""
     without = [NAMES[kind] for kind in fallback.services if kind not in had]
     lacks = f" There is no {' and no '.join(without)} here (`bisect-celery doctor`)." if without else ""
     count = f"the {len(taken)} variables" if len(taken) != 1 else "the one variable"
