@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
-from bisect_celery.lab.prepare import prepare
+from bisect_celery.lab.prepare import _silent, prepare
 from bisect_celery.model import Environment, Failure, Place, Probe, Program, Running
 
 HERE = Environment("key", "/env/bin/python", "/env/bin")
@@ -91,3 +93,39 @@ def test_without_a_key_nothing_is_copied_or_kept() -> None:
     place = Noting({"k"})
     assert prepared(place, None, prepare_too=False) is None
     assert place.done == ["migrate"]
+
+
+def test_who_goes_on_telling_is_not_silent(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("")
+    patient, at_once = (_silent(cast(Running, Ended(0, out)), deadline) for deadline in (60.0, 0.0))
+    assert not patient()
+    at_once()
+    assert at_once()
+    assert not patient()
+    out.write_text("Applying shop.0001_initial... OK\n")
+    assert not patient()
+
+
+def test_who_stays_silent_is_ended_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Stuck(Ended):
+        stopped: bool = False
+
+        def alive(self) -> bool:
+            return not self.stopped
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    (tmp_path / "out").write_text("Applying shop.0001_initial...\n")
+    stuck = Stuck(0, tmp_path / "out")
+    monkeypatch.setattr("bisect_celery.lab.prepare._silent", lambda running: lambda: True)
+    place = Noting()
+    monkeypatch.setattr(place, "start", lambda program: stuck)
+    failure = prepared(place)
+    assert failure is not None
+    assert stuck.stopped
+    assert "said nothing for 300 s" in failure.reason
+    assert failure.timed_out
+    assert failure.lines == ("Applying shop.0001_initial...",)
