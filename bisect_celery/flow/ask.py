@@ -20,7 +20,8 @@ WORKING_TREE = "."
 
 @dataclass(frozen=True)
 class Typed:
-    """What was typed on the command line, and around it. `good` and `bad` as typed; `flags` by key."""
+    """What was typed on the command line, and around it. `good` and `bad` as typed; `flags` by key. `compose_at` is the
+    revision whose compose file counts, where that is not BAD's."""
 
     flags: Mapping[str, object]
     folder: Path
@@ -28,6 +29,7 @@ class Typed:
     good: str
     bad: str
     paths: tuple[str, ...] = ()
+    compose_at: str | None = None
 
 
 class TreeListing:
@@ -77,6 +79,8 @@ def _composed(
     typed: Typed, loaded: config.Loaded, repository: PrivateRepository, listing: TreeListing
 ) -> config.Composed | None:
     """What the project's compose file says at BAD, and whether it says something else at GOOD."""
+    if typed.compose_at is not None:
+        listing = TreeListing(repository, repository.resolve(typed.compose_at).tree)
     found = composed.composed(loaded, Cached(listing))
     if found is None or not found.contents or typed.good in (WORKING_TREE, typed.bad):
         return found

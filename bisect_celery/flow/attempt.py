@@ -127,15 +127,28 @@ def held_terms(typed: Typed, home: Home) -> Request:
     key = f"terms of bisection {bisection.identity}"
     with Store.open(home.make().database) as store:
         kept = store.baseline_get(key)
+        typed = replace(typed, compose_at=_compose_at(store, bisection))
         if kept is None:
             asked = request(typed, home)
-            bare = replace(asked, environment=(), secrets=(), overlays=(), sources=(), worker_image=None)
+            bare = replace(
+                asked, environment=(), secrets=(), overlays=(), sources=(), worker_image=None, companions=()
+            )  # fmt: skip
             store.baseline_put(key, cast(Any, codec.encode(bare)))
             return asked
     first = codec.decode(Request, kept)
     asked = request(replace(typed, flags={**typed.flags, "app": first.app}), home)
     held = {name: getattr(first, name) for name in HELD}
     return replace(asked, **held)
+
+
+def _compose_at(store: Store, bisection: Ongoing) -> str:
+    """The revision whose compose file all trials have: the bad end of the first call, since that end moves."""
+    key = f"compose of bisection {bisection.identity}"
+    kept = store.baseline_get(key)
+    if not isinstance(kept, str):
+        kept = bisection.bad
+        store.baseline_put(key, kept)
+    return kept
 
 
 class _One:

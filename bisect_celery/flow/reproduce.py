@@ -246,6 +246,7 @@ def under_terms_of_last(typed: Typed, home: Home) -> Request:
         environment=now.environment,
         secrets=now.secrets,
         worker_image=now.worker_image or session.request.worker_image,
+        companions=now.companions,
         stack=typed_or(typed, "stack", now.stack, session.request.stack),
         broker=typed_or(typed, "broker", now.broker, session.request.broker),
     )

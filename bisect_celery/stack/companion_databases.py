@@ -47,7 +47,8 @@ exec "$@" -c unix_socket_directories=/var/tmp
 _MARIADB = f"""
 set -e
 PATH="$PATH:/usr/sbin"
-server=$(command -v mariadbd || command -v mysqld)
+server=mariadbd
+command -v mariadbd >/dev/null || server=mysqld
 set -- "$@" --datadir={DATA} --socket=/var/tmp/socket --bind-address=0.0.0.0
 if command -v docker-entrypoint.sh >/dev/null; then exec docker-entrypoint.sh "$server" "$@"; fi
 mariadb-install-db --no-defaults --datadir={DATA} --skip-test-db --auth-root-authentication-method=normal >/dev/null
@@ -171,7 +172,9 @@ class _Postgres(_Talk):
         self.user = self.given.get("POSTGRES_USER") or "postgres"
         self.password = self.given.get("POSTGRES_PASSWORD") or ""
         self.main = self.given.get("POSTGRES_DB") or self.user
-        self.environment = {**self.given, "POSTGRES_USER": self.user}
+        # Nothing of it needs to survive a crash.
+        options = f"{self.given.get('POSTGRES_INITDB_ARGS') or ''} --no-sync".strip()
+        self.environment = {**self.given, "POSTGRES_USER": self.user, "POSTGRES_INITDB_ARGS": options}
         self.databases = postgres.Databases(self._psql)
 
     def initial(self) -> str:
@@ -211,7 +214,13 @@ class _MariaDB(_Talk):
         self.user = self._value("USER") or "root"
         self.password = self._value("PASSWORD") if self._value("USER") else root
         self.main = self._value("DATABASE") or "app"
-        left_out = ("RANDOM_ROOT_PASSWORD", "ALLOW_EMPTY_PASSWORD", "ALLOW_EMPTY_ROOT_PASSWORD")
+        left_out = (
+            "RANDOM_ROOT_PASSWORD",
+            "EMPTY_PASSWORD",
+            "EMPTY_ROOT_PASSWORD",
+            "ROOT_PASSWORD_FILE",
+            "ROOT_PASSWORD_HASH",
+        )
         kept = {name: value for name, value in self.given.items() if not name.endswith(left_out)}
         self.environment = {**kept, "MYSQL_ROOT_PASSWORD": root, "MARIADB_ROOT_PASSWORD": root}
         self._dumps = itertools.count(1)
