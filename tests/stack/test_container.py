@@ -23,15 +23,17 @@ from bisect_celery import proc
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.judge import symptom
 from bisect_celery.core.scenario import parse
+from bisect_celery.environment.image import image_environment
 from bisect_celery.errors import Cancelled, InfraError, UserError
 from bisect_celery.lab import earlier
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
-from bisect_celery.model import Environment, Kind, Owner, Place, Probe, Program, Running, Tree
+from bisect_celery.model import Build, Environment, Kind, Owner, Place, Probe, Program, Running, Tree, WorkerImage
 from bisect_celery.stack import container_sweep
 from bisect_celery.stack.container import ContainerStack, available
 from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
+from bisect_celery.stack.container_images import REPOSITORY, remove_image
 from bisect_celery.stack.container_kept import kept_volumes, remove_kept_volume
 from bisect_celery.stack.container_runner import builder_environment
 
@@ -712,3 +714,68 @@ def test_what_one_place_leaves_another_begins_with(
         seen = Watch(place, two, celery, PATIENT, Token(), walled=True, left=left.ids).run()
     assert symptom(seen).symptom.kind is Kind.COMPLETED, (symptom(seen), seen)
     assert [message.wave for message in seen.messages] == [0] * 4 + [1] * 4 + [2] * 3, "a slot more, in a second worker"
+
+
+def health_of(running: Running) -> list[str]:
+    """The health check of a program's container: a project's own would send to the broker."""
+    with Engine.connect() as engine:
+        found: list[str] = (engine.inspect(running.container) or {})["Config"]["Healthcheck"]["Test"]  # type: ignore[attr-defined]
+        return found
+
+
+OWN_IMAGE = """
+FROM bisect-celery/worker:local
+WORKDIR /srv/app
+COPY requirements.txt .
+RUN mkdir -p /usr/local/lib/python3.11/dist-packages/celery-9.dist-info .venv && touch .venv/made \\
+    && printf 'Metadata-Version: 2.1\\nName: celery\\nVersion: 9\\n' \\
+    > /usr/local/lib/python3.11/dist-packages/celery-9.dist-info/METADATA
+COPY . .
+COPY conf/app.conf /etc/app.conf
+RUN useradd --uid 4321 app && chown -R app /srv/app
+USER app
+ENV FROM_IMAGE=yes
+HEALTHCHECK --interval=1s --retries=1 CMD touch /srv/app/health
+ENTRYPOINT ["/bin/false"]
+"""
+
+
+def test_programs_in_a_project_s_image_see_their_tree_and_no_other(stack: ContainerStack, tmp_path: Path) -> None:
+    def environment(name: str, **files: str) -> Environment:
+        common = {"Dockerfile": OWN_IMAGE, "requirements.txt": f"# {tmp_path}\n"}
+        for path, text in {**common, **files}.items():
+            target = tmp_path / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        images, cancel, worker = stack.own_images(), Token(), WorkerImage(build=Build())
+        folder = tmp_path / name
+        return image_environment(
+            folder, worker, subfolder="", overlays=frozenset(), images=images, cancel=cancel, tells=told.append
+        )
+
+    told: list[str] = []
+    first = environment("first", **{"shop/a.py": "first", "conf/app.conf": "one", "link/it": ""})
+    second = environment("second", **{"shop/b.py": "second", "conf/app.conf": "two"})
+    assert len(told) == 2, told
+    assert first.image is not None
+    assert second.image is not None
+    assert first.image.id == second.image.id
+    assert (first.packages[0], first.image.user, first.image.root) == (("celery", "9"), 4321, "/srv/app")
+    look = "id -u; pwd; echo $FROM_IMAGE; find . -type f | sort; cat shop/* /etc/app.conf; touch shop/written"
+    common = ["./.venv/made", "./Dockerfile", "./conf/app.conf"]
+    seen = {
+        "first": [*common, "./link/it", "./requirements.txt", "./shop/a.py", "firstone"],
+        "second": [*common, "./requirements.txt", "./shop/b.py", "secondtwo"],
+    }
+    try:
+        for name, one in (("first", first), ("second", second)):
+            with stack.place(f"own-{name}", tmp_path / name, one, tmp_path / f"{name}-artifacts", Token()) as place:
+                assert place.checkout == "/srv/app"
+                lines = finish(place.start(program("look", "sh", "-c", look))).split("\n")
+                assert lines == ["4321", "/srv/app", "yes", *seen[name]]
+                again = place.start(program("again", "ls", "/srv/app/shop"))
+                assert "written" in finish(again)
+                assert health_of(again) == ["NONE"]
+    finally:
+        with Engine.connect() as engine:
+            remove_image(engine, f"{REPOSITORY}:{first.key}")
