@@ -17,8 +17,9 @@ from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import ImageOrder, Outcome, Owner
 from bisect_celery.stack import compose
+from bisect_celery.stack.container_build import REPOSITORY
 from bisect_celery.stack.container_engine import Engine
-from bisect_celery.stack.container_images import REPOSITORY, ContainerImages, Workshop, kept_images, remove_image
+from bisect_celery.stack.container_images import ContainerImages, Workshop, kept_images, remove_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -32,8 +32,9 @@ from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Build, Environment, Kind, Owner, Place, Probe, Program, Running, Tree, WorkerImage
 from bisect_celery.stack import container_sweep
 from bisect_celery.stack.container import ContainerStack, available
+from bisect_celery.stack.container_build import REPOSITORY
 from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
-from bisect_celery.stack.container_images import REPOSITORY, remove_image
+from bisect_celery.stack.container_images import remove_image
 from bisect_celery.stack.container_kept import kept_volumes, remove_kept_volume
 from bisect_celery.stack.container_runner import builder_environment
 

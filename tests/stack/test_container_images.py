@@ -17,16 +17,9 @@ from bisect_celery.errors import Cancelled, InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import ImageOrder, Owner
 from bisect_celery.stack import compose
+from bisect_celery.stack.container_build import KEY_LABEL, REPOSITORY, buildkit_client
 from bisect_celery.stack.container_engine import Engine, labels
-from bisect_celery.stack.container_images import (
-    KEY_LABEL,
-    REPOSITORY,
-    ContainerImages,
-    Workshop,
-    buildkit_client,
-    kept_images,
-    remove_image,
-)
+from bisect_celery.stack.container_images import ContainerImages, Workshop, kept_images, remove_image
 
 pytestmark = pytest.mark.docker
 BASE = "bisect-celery/worker:local"
