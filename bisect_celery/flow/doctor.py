@@ -15,7 +15,7 @@ from bisect_celery.errors import InfraError, UserError
 from bisect_celery.flow.stacks import ca_bundle
 from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
-from bisect_celery.stack import container, pyspy
+from bisect_celery.stack import container, project_compose, pyspy
 from bisect_celery.stack.mariadb import find_mariadb
 from bisect_celery.stack.mysql import find_mysql
 from bisect_celery.stack.postgres import find_postgres
@@ -113,13 +113,9 @@ def _containers(_: Home) -> Check:
 
 
 def _compose(_: Home) -> Check:
-    try:
-        done = proc.run(["docker", "compose", "version", "--short"], deadline=ASK_DEADLINE, check=False)
-        version = done.text().strip() if done.code == 0 else ""
-    except InfraError:
-        version = ""
-    help_ = "Only a project's own compose file needs it: install Docker's compose plugin."
-    return Check("docker compose", version or None, help_)
+    found = project_compose.find()
+    help_ = f"Only a project's own compose file needs it. {project_compose.HOW_TO_GET_IT}"
+    return Check("docker compose", f"`{' '.join(found.words)}` {found.version}" if found else None, help_)
 
 
 def _rabbitmq(_: Home) -> Check:
