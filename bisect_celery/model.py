@@ -180,6 +180,7 @@ class Request:
     `worker_image` is what the project itself runs its worker in, and `companions` what its compose file has beside it.
     `project_broker` is the scheme of the broker's URL in the project's files (None: they name none).
     `fallback` is what the project shows as an example of its variables, used where a trial says that one is missing.
+    `remote_engine` says that the container engine may be on another machine, `rabbitmq_image` is the broker's image.
     """
 
     repository: Path
@@ -217,6 +218,8 @@ class Request:
     companions: tuple[Companion, ...] = ()
     project_broker: str | None = None
     fallback: Fallback | None = None
+    remote_engine: bool = False
+    rabbitmq_image: str | None = None
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------

@@ -52,11 +52,14 @@ def clean(
     ctx: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     sessions: Annotated[bool, typer.Option("--sessions", help="Only sessions; keep environments and caches.")] = False,
+    remote_engine: Annotated[
+        bool, typer.Option("--remote-engine", help="Also at a container engine on another machine.")
+    ] = False,
     as_json: options.Json = False,
 ) -> int:
     """List what bisect-celery keeps on this machine, then delete it."""
     context: Context = ctx.obj
-    found = history.cleanable(context.home, sessions_only=sessions)
+    found = history.cleanable(context.home, sessions_only=sessions, remote=remote_engine)
     rows = [(thing.kind, thing.name, thing.size) for thing in found.things]
     if as_json:
         context.give(as_data([{"kind": kind, "name": name, "bytes": size} for kind, name, size in rows]))
@@ -68,7 +71,7 @@ def clean(
     if not yes and not (rows and not as_json and _agreed(found.size)):
         context.say("Nothing was deleted." + ("" if yes or not rows else " `bisect-celery clean --yes` deletes it."))
         return 0
-    removed = history.clean(context.home, found)
+    removed = history.clean(context.home, found, remote=remote_engine)
     context.say(f"Deleted {len(removed)} things, {found.size / 1e6:.1f} MB.")
     return 0
 

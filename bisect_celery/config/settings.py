@@ -122,6 +122,10 @@ SETTINGS = (
             "container or process. Default: the best there is.", "stack", DEMO_TOO),
     Setting("broker", values.one_of("rabbitmq", "redis", "embedded"),
             "rabbitmq, redis or embedded. Default: the project's kind, as its files name it.", "broker", DEMO_TOO),
+    Setting("rabbitmq-image", values.string,
+            "The broker's image in containers, e.g. what production has: rabbitmq:3.13.", "rabbitmq_image", DEMO_TOO),
+    Setting("remote-engine", values.boolean,
+            "Let code and variables go to a container engine on another machine.", "remote_engine", DEMO_TOO),
 )  # fmt: skip
 
 PARSERS = {setting.key: setting.parse for setting in SETTINGS if setting.parse is not None}

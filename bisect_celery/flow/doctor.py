@@ -16,6 +16,9 @@ from bisect_celery.flow.stacks import ca_bundle
 from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
 from bisect_celery.stack import container, project_compose, pyspy
+from bisect_celery.stack.container_about import about
+from bisect_celery.stack.container_engine import Engine
+from bisect_celery.stack.endpoint import find
 from bisect_celery.stack.mariadb import find_mariadb
 from bisect_celery.stack.mysql import find_mysql
 from bisect_celery.stack.postgres import find_postgres
@@ -104,10 +107,38 @@ def _available_memory() -> int | None:
 # --- stacks ------------------------------------------------------------------------------------------
 
 
+def _engine(_: Home) -> Check:
+    """Which engine would be taken, as it describes itself; one on another machine is not asked unless that is said."""
+    try:
+        endpoint = find(os.environ)
+        if endpoint.machine and not remote_said():
+            help_ = f"It is {endpoint.words}, and is asked nothing without `--remote-engine`."
+            return Check("container engine", None, f"{help_} DOCKER_CONTEXT=default takes this machine's own.")
+        with Engine.connect(container.ANSWER_DEADLINE, endpoint=endpoint) as engine:
+            found = about(engine)
+    except InfraError as error:
+        return Check("container engine", None, f"{error.message} {_other_sockets()}".strip())
+    cgroup = f"cgroup v{found.cgroup}" if found.cgroup else "cgroup not told"
+    return Check("container engine", "; ".join((found.name, cgroup, *found.lacks)))
+
+
+def remote_said() -> bool:
+    """Whether the environment says that an engine may be elsewhere; what files and flags say is a run's own."""
+    return os.environ.get("BISECT_CELERY_REMOTE_ENGINE", "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def _other_sockets() -> str:
+    """Engines of this user that nobody named: rootless Docker, Podman."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    places = (f"{runtime}/docker.sock", f"{runtime}/podman/podman.sock", "/run/podman/podman.sock")
+    found = [place for place in places if Path(place).is_socket()]
+    return f"DOCKER_HOST=unix://{found[0]} takes the one that is there." if found else ""
+
+
 def _containers(_: Home) -> Check:
-    answers, why = container.available(os.environ)
+    answers, why = container.available(os.environ, remote=remote_said())
     if answers:
-        return Check("container stack", f"{why}, with images; trials have no route out")
+        return Check("container stack", f"{why}, with images")
     help_ = "Start Docker, or set DOCKER_HOST. Images without a registry: `sudo scripts/build-images`."
     return Check("container stack", None, f"{_sentence(why)} {help_} Without it processes serve.")
 
@@ -144,9 +175,20 @@ def _databases(_: Home) -> Check:
 
 
 def _route_out(_: Home) -> Check:
-    return Check(
-        "route out of trials", "walled in containers; programs of the process stack reach what this machine reaches"
+    """What the wall of trials is worth with the engine that would be taken."""
+    process = "programs of the process stack reach what this machine reaches"
+    try:
+        endpoint = find(os.environ)
+        if endpoint.machine and not remote_said():
+            return Check("route out of trials", f"walled in containers of Docker; {process}")
+        with Engine.connect(container.ANSWER_DEADLINE, endpoint=endpoint) as engine:
+            walls = about(engine).walls
+    except InfraError:
+        return Check("route out of trials", process)
+    here = (
+        "walled in containers" if walls else "none from containers, but they reach what listens on the engine's machine"
     )
+    return Check("route out of trials", f"{here}; {process}")
 
 
 # --- the rest ----------------------------------------------------------------------------------------
@@ -186,6 +228,7 @@ _LOOKS: tuple[Callable[[Home], Check], ...] = (
     _uv,
     _disk,
     _memory,
+    _engine,
     _containers,
     _compose,
     _rabbitmq,

@@ -75,13 +75,17 @@ class Cleanable:
         return sum(thing.size for thing in self.things)
 
 
-def cleanable(home: Home, *, sessions_only: bool) -> Cleanable:
-    """Everything of ours on this disk and at the engine. While any session runs, what sessions share is left."""
+def cleanable(home: Home, *, sessions_only: bool, remote: bool = False) -> Cleanable:
+    """Everything of ours on this disk and at the engine. While any session runs, what sessions share is left.
+
+    An engine on another machine is asked only with `remote`; so it is with `clean`.
+    """
     running = {session.name for session in _sessions(home) if is_running(home, session.name)}
     things: list[Kept] = []
     in_use: list[Kept] = []
-    volumes = (Kept("volume", name, None, size, 0.0) for name, size in container_kept.kept_volumes(os.environ))
-    images = (Kept("image", name, None, size, 0.0) for name, size in container_kept.kept_images())
+    found = container_kept.kept_volumes(os.environ, remote=remote)
+    volumes = (Kept("volume", name, None, size, 0.0) for name, size in found)
+    images = (Kept("image", name, None, size, 0.0) for name, size in container_kept.kept_images(remote=remote))
     for kept in (*home.make().kept(), *volumes, *images):
         if sessions_only and kept.kind != "session":
             continue
@@ -94,9 +98,9 @@ def _sessions(home: Home) -> list[Path]:
     return list(home.sessions.glob("*")) if home.sessions.is_dir() else []
 
 
-def clean(home: Home, cleanable: Cleanable) -> tuple[str, ...]:
+def clean(home: Home, cleanable: Cleanable, *, remote: bool = False) -> tuple[str, ...]:
     """Delete what was listed, and what dead sessions left running; says what was removed."""
-    removed = list(sweep(home))
+    removed = list(sweep(home, remote=remote))
     with Store.open(home.database) as store:
         for thing in cleanable.things:
             if thing.kind == "session":

@@ -249,6 +249,8 @@ def under_terms_of_last(typed: Typed, home: Home) -> Request:
         companions=now.companions,
         stack=typed_or(typed, "stack", now.stack, session.request.stack),
         broker=typed_or(typed, "broker", now.broker, session.request.broker),
+        rabbitmq_image=typed_or(typed, "rabbitmq_image", now.rabbitmq_image, session.request.rabbitmq_image),
+        remote_engine=now.remote_engine or session.request.remote_engine,
     )
 
 

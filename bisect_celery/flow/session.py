@@ -97,7 +97,7 @@ def opened(
     folder = home.session_folder(identity)
     scratch = folder / "scratch"
     with _claimed(folder, identity) as owner, _guarded(owner, scratch) as guardian:
-        sweep(home)
+        sweep(home, remote=request.remote_engine)
         with _scratch(scratch), Store.open(home.database) as store:
             forget_requests(home, store)
             repository = PrivateRepository.create(folder / "git", open_repository(request.repository))

@@ -29,6 +29,7 @@ from bisect_celery.stack.services import DATABASES, KINDS, MARIADB, MYSQL, NAMES
 
 BROKER = "rabbitmq"
 HERE = "no container engine with images answers"
+RABBITMQ_IMAGE = "BISECT_CELERY_RABBITMQ_IMAGE"
 
 
 def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
@@ -39,12 +40,13 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         raise _no_image(request, "the process stack runs programs of this machine")
     kind, reason = (None, "") if request.stack == "process" else _in_containers(request)
     if request.stack == "container" and kind is None:
-        raise UserError(f"The container stack cannot be had: {reason}.", "`--stack process` needs no container engine.")
+        hint = container.REMOTE_HINT if "--remote-engine" in reason else "`--stack process` needs no container engine."
+        raise UserError(f"The container stack cannot be had: {reason}.", hint)
     if kind is None and image_was_asked_for(request):
         raise _no_image(request, reason or HERE)
     if kind is None or request.broker == "embedded":
         return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
-    environ = with_pip_conf(os.environ)
+    environ = with_pip_conf(_with_image(request))
     why = "asked for" if request.stack else "a container engine answers"
     return container.ContainerStack(
         owner=owner,
@@ -57,7 +59,13 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         more=request.upgrade_from is None,
         broker=kind,
         companions=request.companions,
+        remote=request.remote_engine,
     )
+
+
+def _with_image(request: Request) -> dict[str, str]:
+    """The caller's environment, with the broker's image where that was said otherwise."""
+    return {**os.environ, **({RABBITMQ_IMAGE: request.rabbitmq_image} if request.rabbitmq_image else {})}
 
 
 def _in_containers(request: Request) -> tuple[str | None, str]:
@@ -65,7 +73,9 @@ def _in_containers(request: Request) -> tuple[str | None, str]:
     kinds = [REDIS] if request.broker == REDIS else [REDIS, RABBITMQ] if _wants_redis(request) else [RABBITMQ]
     reason = ""
     for kind in kinds:
-        answers, reason = container.available(os.environ, request.services, kind)
+        answers, reason = container.available(
+            _with_image(request), request.services, kind, remote=request.remote_engine
+        )
         if answers:
             return kind, reason
     return None, reason

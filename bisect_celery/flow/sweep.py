@@ -18,15 +18,19 @@ REQUEST = "request.json"
 EARLIER = "earlier"
 
 
-def sweep(home: Home) -> tuple[str, ...]:
-    """Kill processes, remove containers and scratch folders whose owner is dead; says what was removed."""
+def sweep(home: Home, *, remote: bool = False) -> tuple[str, ...]:
+    """Kill processes, remove containers and scratch folders whose owner is dead; says what was removed.
+
+    With `remote` also at a container engine on another machine.
+    """
     removed = []
     dead = {owner for _, owner in proc.labelled() if _is_dead(owner)}
     for owner in dead:
         killed = proc.kill_labelled(owner)
         removed += [f"{killed} processes of session {owner.session}"] if killed else []
     with contextlib.suppress(Exception):  # no engine, no containers
-        removed += container_sweep.sweep(_is_dead)
+        known = {owner_of(folder) for folder in home.sessions.glob("*")}
+        removed += container_sweep.sweep(_is_dead, remote=remote, known=known.__contains__)
     for scratch in home.sessions.glob("*/scratch"):
         left_by = owner_of(scratch.parent)
         if left_by is not None and _is_dead(left_by):

@@ -19,7 +19,8 @@ from bisect_celery.model import Owner
 # The file in a session's folder that says who works on it; its lock is held as long.
 OWNER = "owner"
 # What finding the container engine again takes.
-ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "HOME")
+ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
+          "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")  # fmt: skip
 GOODBYE = b"goodbye"
 CONTAINERS = b"containers"
 

@@ -84,6 +84,8 @@ class Worker:
         if code is None:
             seen = "no consumer stood on a queue" if self._place.broker.tells_consumers else "the worker was not ready"
             late = f"{seen} within {deadline:g} s"
+            if refusal := logs.broker_refusal(log):
+                late = f"{late}: the broker refuses it ({refusal})"
             return Failure(Stage.BOOT, late, lines=lines, timed_out=True)
         found = logs.last_exception(log)
         if found is None:

@@ -163,6 +163,14 @@ def not_emulated(line: str) -> str | None:
     return found.group(1) if found else None
 
 
+def broker_refusal(lines: Sequence[str]) -> str | None:
+    """The last thing that the broker refused a client, without the virtual host's name, which is a trial's own."""
+    for line in reversed(lines):
+        if found := re.search(r"\(\d{3}\) ([A-Z_]+ - .+)", line):
+            return re.sub(r" in vhost '[^']*'", "", found[1]).strip()
+    return None
+
+
 def broker_in(line: str) -> str | None:
     """The broker's address in a worker's banner or connection line, without credentials."""
     found = _BROKER.search(line)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bisect_celery.errors import InfraError
+from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import (
     Cancel,
     Companion,
@@ -33,6 +33,7 @@ from bisect_celery.model import (
 from bisect_celery.stack import compose, pyspy
 from bisect_celery.stack.companions import Cast, broker_hosts, need_images
 from bisect_celery.stack.compose import Composition, Mount, Service
+from bisect_celery.stack.container_about import about
 from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_engine import IMAGE_HINT, Engine, labels
 from bisect_celery.stack.container_files import NOBODY, archive_of, moved, placed_archive, tree_archive
@@ -42,6 +43,7 @@ from bisect_celery.stack.container_redis import ContainerRedis
 from bisect_celery.stack.container_runner import Bench, ContainerRunner
 from bisect_celery.stack.container_services import ContainerDatabase, SlotRedis, Yard, hosts_of
 from bisect_celery.stack.container_slots import Slots
+from bisect_celery.stack.endpoint import Endpoint, find
 from bisect_celery.stack.namespace import Broker, InNamespace, Space
 from bisect_celery.stack.redis_broker import RedisBroker
 from bisect_celery.stack.services import COMPANIONS, KINDS, MYSQL, REDIS, Taken
@@ -49,7 +51,12 @@ from bisect_celery.stack.services import Service as Beside
 from bisect_celery.stack.sharing import Sharing
 
 GUEST = Path(__file__).resolve().parent.parent / "guest"
-ANSWER_DEADLINE = 2.0
+ANSWER_DEADLINE = 4.0
+REMOTE_DEADLINE = 15.0
+REMOTE_HINT = (
+    "`--remote-engine` lets the code under test, its files and its variables go there; DOCKER_CONTEXT=default takes "
+    "this machine's own engine; `--stack process` needs none."
+)
 REGISTRY_DEADLINE = 4.0
 
 # What `scripts/build-images` makes, taken where an official image is neither there nor to be had.
@@ -92,17 +99,23 @@ TRIAL = "/trial"
 CHECKOUT, WORK, GUESTS = f"{TRIAL}/checkout", f"{TRIAL}/work", f"{TRIAL}/guest"
 
 
-def available(environ: Mapping[str, str], services: Sequence[str] = (), broker: str = RABBITMQ) -> tuple[bool, str]:
+def available(
+    environ: Mapping[str, str], services: Sequence[str] = (), broker: str = RABBITMQ, *, remote: bool = False
+) -> tuple[bool, str]:
     """Whether containers can be had here and now, with these `services` beside the broker, and why or why not in words.
 
-    Takes seconds at most.
+    `remote` says that the engine may be on another machine. Takes seconds at most, and by ssh as long as that takes.
     """
     composition = compose.load(environ)
     try:
-        with Engine.connect(ANSWER_DEADLINE) as engine:
-            answers = f"Docker {engine.info().get('ServerVersion')} answers"
-            if unreachable := _unreachable(engine, composition):
-                return False, f"{answers}, but {unreachable}"
+        endpoint = find(environ)
+    except InfraError as error:
+        return False, _words(error)
+    if (unsaid := _unsaid(endpoint)) and not remote:
+        return False, unsaid
+    try:
+        with Engine.connect(REMOTE_DEADLINE if endpoint.machine else ANSWER_DEADLINE, endpoint=endpoint) as engine:
+            answers = f"{about(engine).name} answers"
             wanted = [one for one in composition.services.values() if _needed(one.name, services, broker)]
             images = {service.image: service.name for service in wanted}
             absent = [image for image, name in images.items() if _present(engine, name, image, environ) is None]
@@ -110,8 +123,9 @@ def available(environ: Mapping[str, str], services: Sequence[str] = (), broker: 
                 for image in absent:
                     if not asking.obtainable(image):
                         return False, f"{answers}, but the image {image} is not there and no registry offers it"
-    except InfraError:
-        return False, "no container engine answers"
+    except InfraError as error:
+        # Of an engine of this machine it says enough that it does not answer; of one elsewhere, what is in the way.
+        return False, _words(error) if endpoint.machine else f"no container engine answers {endpoint.words}".rstrip()
     return True, answers
 
 
@@ -122,13 +136,15 @@ def _needed(name: str, services: Sequence[str], broker: str) -> bool:
     return name not in KINDS or name in services
 
 
-def _unreachable(engine: Engine, composition: Composition) -> str:
-    """Why we could not reach the broker's ports, "" if we can."""
-    machine = engine.elsewhere()
-    loopback = any(port.address.startswith("127.") for port in composition.services[BROKERS[RABBITMQ]].ports)
-    if not machine or not loopback:
+def _words(error: InfraError) -> str:
+    return error.message[:1].lower() + error.message[1:].rstrip(".")
+
+
+def _unsaid(endpoint: Endpoint) -> str:
+    """Why an engine is not taken unless that is said, "" for one of this machine."""
+    if not endpoint.machine:
         return ""
-    return f"it is on {machine}, and the broker's ports would be published there only (BISECT_CELERY_PUBLISH)"
+    return f"the container engine is {endpoint.words}, and nothing is sent there without `--remote-engine`"
 
 
 def _present(engine: Engine, service: str, image: str, environ: Mapping[str, str]) -> str | None:
@@ -156,14 +172,15 @@ class ContainerStack:
         more: bool = True,
         broker: str = RABBITMQ,
         companions: Sequence[Companion] = (),
+        remote: bool = False,
     ) -> None:
         """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
         the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only, as are
         `user_files`, by where they stand in a build's home.
         `why` says in words why this stack was taken; `services` stand beside the broker, and `more` may come in later.
         `broker` is its kind, one of `BROKERS`; `companions` are those of the project's compose file.
-        Raises InfraError when no engine answers, UserError for a
-        compose file that is not understood.
+        `remote` says that the engine may be on another machine. Raises InfraError when no engine answers, UserError for
+        one elsewhere that nobody asked for, and for a compose file that is not understood.
         """
         self._owner = owner
         self._state = state
@@ -175,16 +192,13 @@ class ContainerStack:
         self._composition = compose.load(environ)
         self._names = {name: f"{self._prefix}-{name}" for name in self._composition.networks}
         self._names |= {name: fixed for name, fixed in self._composition.volumes.items() if fixed}
-        self._engine = Engine.connect()
-        if unreachable := _unreachable(self._engine, self._composition):
-            raise InfraError(
-                f"The container engine cannot be used: {unreachable}.",
-                "BISECT_CELERY_PUBLISH=ADDRESS names an address of that machine to publish them on.",
-            )
-        info = self._engine.info()
-        self._version = str(info.get("ServerVersion"))
-        self._cpus = float(info.get("NCPU") or 0)
-        self._machine = str(info.get("Architecture"))
+        endpoint = find(environ)
+        if (unsaid := _unsaid(endpoint)) and not remote:
+            raise UserError(f"The container stack cannot be had: {unsaid}.", REMOTE_HINT)
+        self._engine = Engine.connect(endpoint=endpoint)
+        self._about = about(self._engine)
+        self._cpus = self._about.processors
+        self._machine = self._about.machine
         self._kind = broker
         self._broker: Broker | None = None
         self._runner: ContainerRunner | None = None
@@ -208,8 +222,8 @@ class ContainerStack:
             broker_version=self._broker.version if self._broker else "",
             emulated=False,
             why=self._why,
-            walled=True,
-            detail=f"Docker {self._version}; {images}" if images else f"Docker {self._version}",
+            walled=self._about.walls,
+            detail="; ".join(filter(None, (self._about.name, *self._about.lacks, images))),
             services=tuple((kind, self._versions.get(kind, "")) for kind in self._services) + self._beside(),
         )
 
@@ -271,7 +285,7 @@ class ContainerStack:
                 services[name] = service
                 continue
             reference = self._image(name, service.image, cancel)
-            services[name] = replace(service, image=reference)
+            services[name] = replace(self._about.fitted(service), image=reference)
             found = self._engine.image(reference)
             if found is None:
                 raise InfraError(f"The image {reference} went away.", IMAGE_HINT)

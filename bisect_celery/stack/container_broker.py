@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Owner
 from bisect_celery.stack.compose import Service
+from bisect_celery.stack.container_door import Ways
 from bisect_celery.stack.container_engine import Engine, labels
 from bisect_celery.stack.container_files import archive_of
 from bisect_celery.stack.management import Management
@@ -19,7 +20,9 @@ from bisect_celery.stack.node import ADMIN
 START_DEADLINE = 120.0
 AMQP, MANAGEMENT = 5672, 15672
 _GREETING = b"AMQP\x00\x00\x09\x01"
+_MEMORY = 1 << 30  # where the engine keeps no limit
 _SETTINGS = "etc/rabbitmq/conf.d/90-bisect-celery.conf"
+_PLUGINS = "etc/rabbitmq/enabled_plugins"
 
 
 class ContainerBroker(OverAmqp):
@@ -41,7 +44,8 @@ class ContainerBroker(OverAmqp):
         self.inside_host = service.name
         self.inside_address = ""
         self._engine = engine
-        self._service = service
+        self._ways = Ways(engine, service)
+        self._service = self._ways.service
         self._owner = owner
         self._prefix = prefix
         self._names = names
@@ -69,26 +73,28 @@ class ContainerBroker(OverAmqp):
             cpus_at_most=self._cpus,
         )
         # In a file, because arguments and environment are there to be read for everybody who may list containers.
-        engine.put(container, "/", archive_of({_SETTINGS: self._settings(engine).encode()}))
+        plugins = _with_management(engine.get(container, f"/{_PLUGINS}"))
+        files = {_SETTINGS: self._settings(collects=plugins is None).encode()}
+        engine.put(container, "/", archive_of(files if plugins is None else {**files, _PLUGINS: plugins}))
         engine.start(container)
-        self.amqp_host, self.amqp_port = engine.published(container, AMQP)
         self.inside_address = engine.address(container, self._names["trial"])
-        host, port = engine.published(container, MANAGEMENT)
+        self.amqp_host, self.amqp_port = self._ways.to(engine, container, AMQP)
+        host, port = self._ways.to(engine, container, MANAGEMENT)
         self.management_url = f"http://{host}:{port}"
         self._wait(engine, container, cancel)
 
-    def _settings(self, engine: Engine) -> str:
+    def _settings(self, *, collects: bool) -> str:
         # Sizes instead of shares: RabbitMQ would take shares of the machine's memory, or of what it believes that is.
         settings = {
             "default_user": self.admin_user,
             "default_pass": self.admin_password,
             "loopback_users": "none",
-            "vm_memory_high_watermark.absolute": str(self._service.mem_limit * 3 // 5),
+            "vm_memory_high_watermark.absolute": str((self._service.mem_limit or _MEMORY) * 3 // 5),
             "disk_free_limit.absolute": "50MB",
         }
-        if _major(engine, self._service.image) >= 4:
-            # Celery before 5.6 declares such queues for remote control and events (DESIGN 21).
-            settings["deprecated_features.permit.transient_nonexcl_queues"] = "true"
+        if not collects:
+            # Official images without the management plugin turn its numbers off.
+            settings["management_agent.disable_metrics_collector"] = "false"
         return "".join(f"{name} = {value}\n" for name, value in settings.items())
 
     def _wait(self, engine: Engine, container: str, cancel: Cancel) -> None:
@@ -140,18 +146,18 @@ class ContainerBroker(OverAmqp):
 
     def stop(self) -> None:
         container, self._container = self._container, None
+        self._ways.close()
         if container is not None:
             with self._engine.fresh() as engine:
                 engine.remove(container)
 
 
-def _major(engine: Engine, image: str) -> int:
-    """RabbitMQ's major version as the official images tell it in their environment; 0 where they do not."""
-    found = engine.image(image) or {}
-    for variable in (found.get("Config") or {}).get("Env") or ():
-        if match := re.match(r"RABBITMQ_VERSION=(\d+)", variable):
-            return int(match[1])
-    return 0
+def _with_management(enabled: bytes | None) -> bytes | None:
+    """The file of an image's enabled plugins with the one that we ask; None where that stands there already."""
+    names = re.findall(r"[a-z][a-z0-9_]*", (enabled or b"").decode("utf-8", "replace"))
+    if "rabbitmq_management" in names:
+        return None
+    return f"[{','.join([*names, 'rabbitmq_management'])}].\n".encode()
 
 
 def _address(url: str) -> tuple[str, int]:

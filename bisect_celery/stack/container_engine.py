@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import docker
 import docker.errors
+import docker.tls
 import docker.types
 import requests.exceptions
 import urllib3.exceptions
@@ -25,13 +25,14 @@ from bisect_celery.errors import Cancelled, InfraError
 from bisect_celery.model import Cancel, Owner
 from bisect_celery.stack.compose import Health, Mount, Network, Service
 from bisect_celery.stack.container_files import only_file
+from bisect_celery.stack.container_ssh import brought
+from bisect_celery.stack.endpoint import Endpoint, Tls, find
 
 OWNER_LABEL = "bisect-celery.owner"
 SESSION_LABEL = "bisect-celery.session"
 ROLE_LABEL = "bisect-celery.role"
 
 CALL_DEADLINE = 60.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 IMAGE_HINT = (
     "Set BISECT_CELERY_RABBITMQ_IMAGE and BISECT_CELERY_WORKER_IMAGE to images that the engine has, "
     "or make stand-ins with `sudo scripts/build-images`; `--stack process` needs no container."
@@ -84,26 +85,33 @@ def gone_is_fine() -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
-        if error.status_code not in (304, 404, 409):
+        # Podman's own words come with the status 500.
+        if error.status_code not in (304, 404, 409) and "container state improper" not in str(error.explanation):
             raise
 
 
 class Engine:
     """One connection to the container engine. For one thread at a time."""
 
-    def __init__(self, client: docker.DockerClient) -> None:
+    def __init__(self, client: docker.DockerClient, endpoint: Endpoint) -> None:
         self._client = client
+        self.endpoint = endpoint
         self.api = client.api
 
     @classmethod
-    def connect(cls, timeout: float = CALL_DEADLINE, version: str | None = None) -> Engine:
-        """Connect as the docker client would: DOCKER_HOST, else its current context. Raises InfraError."""
+    def connect(
+        cls, timeout: float = CALL_DEADLINE, version: str | None = None, endpoint: Endpoint | None = None
+    ) -> Engine:
+        """Connect to the engine that the docker client would take (`endpoint.find`). Raises InfraError."""
+        where = endpoint or find(os.environ)
+        url = brought(where.url) if where.url.startswith("ssh:") else where.url
         with told("tell its version"):
-            return cls(docker.from_env(timeout=timeout, version=version or "auto"))
+            tls = _tls(where.tls) if where.tls else False
+            return cls(docker.DockerClient(base_url=url, tls=tls, timeout=timeout, version=version or "auto"), where)
 
     def fresh(self, timeout: float = CALL_DEADLINE) -> Engine:
         """Another connection to the same engine, for another thread. Asks the engine nothing."""
-        return Engine.connect(timeout, self.api.api_version)
+        return Engine.connect(timeout, self.api.api_version, self.endpoint)
 
     def close(self) -> None:
         with contextlib.suppress(*_BROKEN):
@@ -123,13 +131,11 @@ class Engine:
             found: Mapping[str, Any] = self.api.info()
             return found
 
-    def elsewhere(self) -> str:
-        """The name of the machine that the engine runs on, "" when its published ports are this machine's."""
-        url = str(self.api.base_url)
-        if url.startswith("http+docker://ssh"):
-            return urlsplit(os.environ.get("DOCKER_HOST", "")).hostname or "another machine"
-        host = urlsplit(url).hostname or ""
-        return host if url.startswith("http") and not url.startswith("http+") and host not in _LOOPBACK else ""
+    def version(self) -> Mapping[str, Any]:
+        """Its parts and their versions: Components, ApiVersion, ..."""
+        with told("tell its version"):
+            found: Mapping[str, Any] = self.api.version()
+            return found
 
     # --- images
 
@@ -304,6 +310,12 @@ class Engine:
             out: bytes = self.api.exec_start(created["Id"])
             return int(self.api.exec_inspect(created["Id"])["ExitCode"]), out.decode("utf-8", "replace")
 
+    def talk(self, container: str, argv: Sequence[str]) -> Any:
+        """Run a command in a running container: the stream of its standard input and, in frames, of its output."""
+        with told(f"run {argv[0]} in a container"):
+            created = self.api.exec_create(container, list(argv), stdin=True)
+            return self.api.exec_start(created["Id"], socket=True)
+
     def get(self, container: str, path: str) -> bytes | None:
         """The content of a file in a container, running or not; None when there is no such file."""
         for _ in range(8):  # as many symbolic links as we follow
@@ -313,9 +325,10 @@ class Engine:
                     data = b"".join(stream)
                 except docker.errors.NotFound:
                     return None
-            if not stat.get("linkTarget"):
+            # Docker hands out the link itself; Podman what it leads to, and calls every file a link to itself.
+            if (target := stat.get("linkTarget")) in ("", None, path):
                 return only_file(data)
-            path = stat["linkTarget"]
+            path = target
         return None
 
     def start(self, container: str) -> None:
@@ -364,7 +377,7 @@ class Engine:
             raise InfraError(f"The container engine did not publish port {port} of the broker.", _ENGINE_HINT)
         address = str(bindings[0]["HostIp"])
         anywhere = address in ("", "0.0.0.0", "::")
-        return (self.elsewhere() or "127.0.0.1") if anywhere else address, int(bindings[0]["HostPort"])
+        return (self.endpoint.machine or "127.0.0.1") if anywhere else address, int(bindings[0]["HostPort"])
 
     def address(self, container: str, network: str) -> str:
         """The address of a running container on a network."""
@@ -415,6 +428,11 @@ class Engine:
 def _mode(mount: Mount) -> str:
     mode = "ro" if mount.read_only else "rw"
     return f"{mode},nocopy" if mount.bare else mode
+
+
+def _tls(tls: Tls) -> docker.tls.TLSConfig:
+    pair = (str(tls.cert), str(tls.key)) if tls.cert and tls.key else None
+    return docker.tls.TLSConfig(client_cert=pair, ca_cert=str(tls.ca) if tls.ca else None, verify=tls.verify)
 
 
 def _network_mode(service: Service, names: Mapping[str, str], shared: Mapping[str, str]) -> str | None:

@@ -5,20 +5,28 @@ For `clean`, which lists before it deletes. Where no engine answers there is not
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from bisect_celery.errors import InfraError
 from bisect_celery.stack import compose, container_images
 from bisect_celery.stack.container_engine import Engine
+from bisect_celery.stack.endpoint import find
 
 CONNECT_DEADLINE = 5.0
 
 
-def kept_volumes(environ: Mapping[str, str]) -> list[tuple[str, int]]:
-    """(name, bytes) of the volumes with a fixed name that the engine has and no container uses."""
+def kept_volumes(environ: Mapping[str, str], *, remote: bool = False) -> list[tuple[str, int]]:
+    """(name, bytes) of the volumes with a fixed name that the engine has and no container uses.
+
+    An engine on another machine is asked only with `remote`.
+    """
     names = {name for name in compose.load(environ).volumes.values() if name}
     try:
-        with Engine.connect(CONNECT_DEADLINE) as quick, quick.fresh() as engine:
+        endpoint = find(environ)
+        if endpoint.machine and not remote:
+            return []
+        with Engine.connect(CONNECT_DEADLINE, endpoint=endpoint) as quick, quick.fresh() as engine:
             return [(name, size) for name, size, users in engine.volumes() if name in names and not users]
     except InfraError:
         return []
@@ -30,10 +38,13 @@ def remove_kept_volume(name: str) -> None:
         engine.remove_volume(name)
 
 
-def kept_images() -> list[tuple[str, int]]:
+def kept_images(*, remote: bool = False) -> list[tuple[str, int]]:
     """(name, bytes) of the images that sessions built from projects' Dockerfiles; layers they share count in each."""
     try:
-        with Engine.connect(CONNECT_DEADLINE) as quick, quick.fresh() as engine:
+        endpoint = find(os.environ)
+        if endpoint.machine and not remote:
+            return []
+        with Engine.connect(CONNECT_DEADLINE, endpoint=endpoint) as quick, quick.fresh() as engine:
             return container_images.kept_images(engine)
     except InfraError:
         return []

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Owner
 from bisect_celery.stack.compose import Port, Service
+from bisect_celery.stack.container_door import Ways
 from bisect_celery.stack.container_engine import Engine, labels
 from bisect_celery.stack.container_files import NOBODY, archive_of
 from bisect_celery.stack.redis import settings, speaks, told_to
@@ -61,7 +62,8 @@ class ContainerRedis:
         """`names` maps the compose file's networks to their names in this session; `cpus` are the engine's."""
         self.version = ""
         address = next((port.address for port in service.ports), "127.0.0.1")
-        self._service = replace(service, ports=tuple(Port(address, port) for port in PORTS))
+        self._ways = Ways(engine, replace(service, ports=tuple(Port(address, port) for port in PORTS)))
+        self._service = self._ways.service
         self._engine, self._owner, self._prefix, self._names, self._cpus = engine, owner, prefix, names, cpus
         self._lock = threading.Lock()
         self._containers: list[str] = []
@@ -91,9 +93,10 @@ class ContainerRedis:
         self._containers.append(container)
         engine.start(container)
         inside = engine.address(container, self._names["trial"])
-        self._free += [_Spot(container, inside, port, *engine.published(container, port)) for port in PORTS]
+        self._free += [_Spot(container, inside, port, *self._ways.to(engine, container, port)) for port in PORTS]
 
     def stop(self) -> None:
+        self._ways.close()
         with self._lock, self._engine.fresh() as engine:
             containers, self._containers, self._free = self._containers, [], []
             for container in containers:

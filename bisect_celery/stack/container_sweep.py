@@ -6,6 +6,7 @@ answers there is nothing to do, and nothing is raised.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Owner
 from bisect_celery.stack.container_engine import Engine
+from bisect_celery.stack.endpoint import find
 
 CONNECT_DEADLINE = 5.0
 _KINDS = ("container", "network", "volume")
@@ -20,12 +22,28 @@ _ROUNDS = 20
 _PAUSE = 0.2
 
 
-def sweep(owner_is_dead: Callable[[Owner], bool]) -> list[str]:
+def sweep(
+    owner_is_dead: Callable[[Owner], bool],
+    *,
+    remote: bool = False,
+    known: Callable[[Owner], bool] = lambda owner: False,
+) -> list[str]:
     """Remove what belongs to dead sessions of this machine; what was removed, as "container NAME" and so on.
 
-    Owners of other machines that share the engine are left alone, whatever `owner_is_dead` says.
+    Owners of other machines that share the engine are left alone, whatever `owner_is_dead` says. An engine on another
+    machine is asked only with `remote`. Many machines may share it, and some were copied with their machine id: there a
+    session of before this machine's last start is ours only when it is `known`, by what it left in our own folders.
     """
-    return _remove(_ours(owner_is_dead), settle=0.0)
+    try:
+        endpoint = find(os.environ)
+    except InfraError:
+        return []
+    if endpoint.machine and not remote:
+        return []
+    ours = _ours(owner_is_dead)
+    if not endpoint.shares_ports:
+        return _remove(lambda owner: ours(owner) and (owner.boot == proc.boot_id() or known(owner)), settle=0.0)
+    return _remove(ours, settle=0.0)
 
 
 def remove_session(owner: Owner, settle: float = 1.0) -> list[str]:
@@ -35,15 +53,6 @@ def remove_session(owner: Owner, settle: float = 1.0) -> list[str]:
     nothing was found for `settle` seconds.
     """
     return _remove(lambda found: found == owner, settle)
-
-
-def left_by(owner_is_dead: Callable[[Owner], bool]) -> list[str]:
-    """What `sweep` would remove, for a list before deleting."""
-    try:
-        with Engine.connect(CONNECT_DEADLINE) as engine:
-            return [f"{kind} {name}" for kind, name in _chosen(engine, _ours(owner_is_dead))]
-    except InfraError:
-        return []
 
 
 def _ours(owner_is_dead: Callable[[Owner], bool]) -> Callable[[Owner], bool]:

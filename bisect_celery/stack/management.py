@@ -23,6 +23,7 @@ from bisect_celery.model import Cancel, Credentials, QueueCount
 DEADLINE = 10.0
 _HINT = "Look at the broker's log; `bisect-celery resume` goes on with a new one."
 _CHUNK = 1 << 16
+_UNCOUNTED_FOR, _LOOK_AGAIN = 3.0, 0.02
 
 
 class Management:
@@ -93,10 +94,15 @@ class Management:
     def queues(self, vhost: str) -> list[QueueCount]:
         """Every queue of a virtual host with its live counts, sorted by name."""
         path = f"/api/queues/{_quoted(vhost)}?disable_stats=true&enable_queue_totals=true"
-        found = self._call("GET", path)
-        if not isinstance(found, list):
-            raise InfraError("The broker's management API gave no list of queues.", _HINT)
-        return sorted((_counted(queue) for queue in found), key=lambda queue: queue.name)
+        end = time.monotonic() + _UNCOUNTED_FOR
+        while True:
+            found = self._call("GET", path)
+            if not isinstance(found, list):
+                raise InfraError("The broker's management API gave no list of queues.", _HINT)
+            # A queue that just comes or goes has none for a moment, above all a quorum queue without a leader yet.
+            if time.monotonic() > end or all(map(_has_counts, found)):
+                return sorted((_counted(queue) for queue in found), key=lambda queue: queue.name)
+            time.sleep(_LOOK_AGAIN)
 
     def definitions(self, vhost: str) -> bytes:
         """What of a virtual host outlives whoever declared it, as JSON: exchanges, queues, bindings, with arguments."""
@@ -202,9 +208,18 @@ def _reason(body: bytes) -> str:
     return ""
 
 
+def _has_counts(queue: object) -> bool:
+    return isinstance(queue, dict) and all(
+        isinstance(queue.get(f"messages_{what}"), int) for what in ("ready", "unacknowledged")
+    )
+
+
 def _counted(queue: object) -> QueueCount:
-    if not isinstance(queue, dict) or "messages_ready" not in queue or "messages_unacknowledged" not in queue:
-        raise InfraError("The broker's management API gives no live counts.", "RabbitMQ 3.8 or later is needed.")
+    if not isinstance(queue, dict) or not _has_counts(queue):
+        name = queue.get("name") if isinstance(queue, dict) else queue
+        raise InfraError(
+            f"The broker's management API gives no live counts of the queue {name}.", "RabbitMQ 3.8 or later is needed."
+        )
     arguments = queue.get("arguments")
     return QueueCount(
         name=str(queue.get("name")),

@@ -38,6 +38,9 @@ START_DEADLINE = 90.0
 CONTROL_DEADLINE = 90.0
 _GREETING = b"AMQP\x00\x00\x09\x01"
 _ATTEMPTS = 3
+# What Celery before 5.5 (global prefetch) and 5.6 (queues of events and remote control) needs, where RabbitMQ denies
+# it (DESIGN 21). As an argument: 3.10 refuses to start with such a line in its configuration.
+PERMITTED = "-rabbit permit_deprecated_features #{transient_nonexcl_queues=>true,global_qos=>true}"
 # Ports are found free and then used: between the two somebody else may take one.
 _PORT_TAKEN = re.compile(r"eaddrinuse|address already in use|port_conflict", re.IGNORECASE)
 
@@ -200,9 +203,6 @@ class RabbitNode(OverAmqp):
             "log.console": "true",
             "log.file": "false",
         }
-        if self._installation.version >= (4,):
-            # Celery before 5.6 declares such queues for remote control and events (DESIGN 21).
-            settings["deprecated_features.permit.transient_nonexcl_queues"] = "true"
         return "".join(f"{name} = {value}\n" for name, value in settings.items())
 
     def _environment(self, ports: _Ports) -> dict[str, str]:
@@ -221,7 +221,7 @@ class RabbitNode(OverAmqp):
                 "RABBITMQ_ADVANCED_CONFIG_FILE": str(data / "advanced.config"),
                 "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
                 "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel inet_dist_use_interface {{127,0,0,1}} {PERMITTED}",
             }
         )
         environment["PATH"] += f":{self._installation.erlang}"

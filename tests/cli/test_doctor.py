@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bisect_celery.flow.doctor import Check, best_stack
 from bisect_celery.stack.postgres import find_postgres
 
@@ -30,7 +32,8 @@ def test_what_is_here_is_told_as_data(tmp_path: Path) -> None:
     assert checks["git"]["found"].startswith(git)
     assert "%d.%d.%d" % sys.version_info[:3] in checks["interpreters"]["found"]  # noqa: UP031
     assert not checks["container stack"]["well"]
-    assert "No container engine answers" in checks["container stack"]["help"]
+    assert "No container engine answers at tcp://127.0.0.1:9 (DOCKER_HOST)" in checks["container stack"]["help"]
+    assert "does not answer" in checks["container engine"]["help"]
     assert said["fit"]
     assert said["stack"].startswith("processes")
     assert checks["redis-server"]["well"] == bool(shutil.which("redis-server") or shutil.which("valkey-server"))
@@ -46,6 +49,22 @@ def test_without_git_no_trial_can_be_made_and_it_says_what_helps(tmp_path: Path)
     assert ended.stdout.startswith("missing   git")
     assert ended.stdout.rstrip().endswith("No trial can be made here yet.")
     assert "Traceback" not in ended.stderr
+
+
+def test_an_engine_on_another_machine_is_named_and_not_asked(tmp_path: Path) -> None:
+    said = json.loads(doctor(tmp_path, "--json", DOCKER_HOST="ssh://me@build.invalid").stdout)
+    engine = next(check for check in said["checks"] if check["name"] == "container engine")
+    assert "on build.invalid (DOCKER_HOST)" in engine["help"]
+    assert "--remote-engine" in engine["help"]
+
+
+@pytest.mark.docker
+def test_the_engine_says_what_it_is(tmp_path: Path) -> None:
+    said = json.loads(doctor(tmp_path, "--json").stdout)
+    found = {check["name"]: check["found"] or "" for check in said["checks"]}
+    assert "cgroup v" in found["container engine"]
+    assert found["container engine"].startswith(("Docker ", "Podman "))
+    assert "container" in found["route out of trials"]
 
 
 def test_the_stack_is_the_best_there_is() -> None:

@@ -91,13 +91,15 @@ def test_every_key_is_known_in_every_layer(project: Path) -> None:
         "workload": "shop", "periodic": "nightly", "compose": "compose.yaml",
         "dockerfile": "Dockerfile", "build-context": "services", "target": "prod",
         "build-arg": "A=1", "image": "shop:1",
+        "rabbitmq-image": "rabbitmq:3.13", "remote-engine": "true",
     }  # fmt: skip
     assert set(text) == set(KEYS)
     environment = {f"BISECT_CELERY_{key.replace('-', '_').upper()}": value for key, value in text.items()}
     by_environment = loaded(project, environment={**environment, "HERE": "there"})
-    flags: dict[str, object] = {key.replace("-", "_"): value for key, value in text.items() if key != "first-parent"}
-    by_flags = loaded(project, {**flags, "first_parent": True}, environment={"HERE": "there"})
-    plain = ("count", "effect", "budget", "ceiling", "confidence", "first-parent")
+    switches = ("first-parent", "remote-engine")
+    flags: dict[str, object] = {key.replace("-", "_"): value for key, value in text.items() if key not in switches}
+    by_flags = loaded(project, {**flags, "first_parent": True, "remote_engine": True}, environment={"HERE": "there"})
+    plain = ("count", "effect", "budget", "ceiling", "confidence", *switches)
     toml = "\n".join(f"{key} = {value if key in plain else repr(value)}" for key, value in text.items() if key != "env")
     by_toml = loaded(project, toml=f"{toml}\n[env]\nA = 1\n", environment={"HERE": "there"})
     assert by_environment.settings == by_flags.settings == by_toml.settings
@@ -199,7 +201,7 @@ def test_refusals_in_a_file(project: Path, toml: str, said: str) -> None:
 def test_a_misspelt_variable_is_told_but_other_variables_of_ours_are_left_alone(project: Path) -> None:
     with pytest.raises(UserError, match="BISECT_CELERY_WORKR"):
         loaded(project, environment={"BISECT_CELERY_WORKR": "x"})
-    for name in ("BISECT_CELERY_HOME", "BISECT_CELERY_RABBITMQ_IMAGE", "BISECT_CELERY_OWNER"):
+    for name in ("BISECT_CELERY_HOME", "BISECT_CELERY_WORKER_IMAGE", "BISECT_CELERY_OWNER"):
         assert loaded(project, environment={name: "x"}).settings == {}
 
 

@@ -634,19 +634,35 @@ def test_a_sweep_leaves_other_machines_alone(stack: ContainerStack) -> None:
 def test_without_an_engine_it_is_said_and_sweeping_is_harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     began = time.monotonic()
-    assert available(environ()) == (False, "no container engine answers")
+    assert available(environ()) == (False, f"no container engine answers at unix://{tmp_path}/no.sock (DOCKER_HOST)")
     assert time.monotonic() - began < 5
     assert container_sweep.sweep(lambda owner: True) == []
     with pytest.raises(InfraError, match="does not answer"):
         ContainerStack(owner=owner_now("none"), state=tmp_path, environ=environ(), why="")
 
 
-def test_an_engine_on_another_machine_is_refused_unless_its_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "elsewhere", lambda self: "build.example")
+def test_an_engine_on_another_machine_is_asked_nothing_unless_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.invalid:2376")
+    monkeypatch.setattr(Engine, "connect", lambda *_, **__: pytest.fail("it was asked"))
     fit, why = available(environ())
     assert not fit
-    assert "build.example" in why
-    assert available({**environ(), "BISECT_CELERY_PUBLISH": "0.0.0.0"})[0]
+    assert "on build.invalid (DOCKER_HOST)" in why
+    assert "--remote-engine" in why
+    with pytest.raises(UserError, match=r"build\.invalid") as refused:
+        ContainerStack(owner=owner_now("far"), state=tmp_path, environ=environ(), why="")
+    assert "--remote-engine" in refused.value.hint
+    assert container_sweep.sweep(lambda owner: True) == []
+    assert kept_volumes(environ()) == []
+
+
+def test_an_engine_that_was_named_and_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.invalid:2376")
+    fit, why = available(environ(), remote=True)
+    assert not fit
+    assert "the container engine does not answer" in why
+    assert "build.invalid" in why
 
 
 def test_a_missing_image_is_said_with_what_to_do(tmp_path: Path) -> None:
