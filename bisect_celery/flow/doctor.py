@@ -17,6 +17,7 @@ from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
 from bisect_celery.stack import container, project_compose, pyspy
 from bisect_celery.stack.container_about import about
+from bisect_celery.stack.container_build import buildkit_client
 from bisect_celery.stack.container_engine import Engine
 from bisect_celery.stack.endpoint import find
 from bisect_celery.stack.mariadb import find_mariadb
@@ -149,6 +150,12 @@ def _compose(_: Home) -> Check:
     return Check("docker compose", f"`{' '.join(found.words)}` {found.version}" if found else None, help_)
 
 
+def _buildkit(_: Home) -> Check:
+    client = buildkit_client(os.environ)
+    help_ = "Only Dockerfiles with `RUN --mount` and its like need it: install docker-buildx."
+    return Check("BuildKit", f"by {' '.join(client[:2])}" if client else None, help_)
+
+
 def _rabbitmq(_: Home) -> Check:
     found = find_rabbitmq()
     if found is None:
@@ -231,6 +238,7 @@ _LOOKS: tuple[Callable[[Home], Check], ...] = (
     _engine,
     _containers,
     _compose,
+    _buildkit,
     _rabbitmq,
     _redis,
     _databases,

@@ -17,6 +17,7 @@ FLAGS = {
     "package": "a base image or machine that has this system library",
     "file": "`--overlay FILE:{name}`",
     "python": "`--python VERSION`",
+    "image": "`docker login` or `docker pull` for it, or `--build-arg` where the Dockerfile takes its name",
     "program": "a base image or machine that has this program",
     "header": "a base image or machine that has this library's headers",
     "library": "a base image or machine that has this library's headers",

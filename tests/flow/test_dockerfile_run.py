@@ -91,7 +91,10 @@ def built() -> Iterator[Callable[[], list[str]]]:
         before = {name for name, _ in kept_images(engine)}
 
         def since() -> list[str]:
-            return [name for name, _ in kept_images(engine) if name not in before]
+            """Other tests build, too: those that say that the shop is open."""
+            found = [name for name, _ in kept_images(engine) if name not in before]
+            facts = [engine.image(name) or {} for name in found]
+            return [name for name, one in zip(found, facts, strict=True) if "SHOP=open" in str(one.get("Config"))]
 
         yield since
         for name in since():
@@ -99,19 +102,20 @@ def built() -> Iterator[Callable[[], list[str]]]:
 
 
 def written(folder: Path) -> list[str]:
-    """Four commits, of which the third breaks the task, and changes what is installed besides."""
+    """Four commits, of which the second changes what is installed, and the third breaks the task."""
     first = {
         **small_incident._first(),
         "Dockerfile": DOCKERFILE,
         "requirements.txt": f"celery\n# {time.time_ns()}\n",  # no build of an earlier run is taken
     }
-    tasks = {"shop/tasks.py": small_incident._TASKS_TIDIED, "shop/money.py": small_incident._MONEY_TIDIED}
+    broken = first["shop/tasks.py"].replace("[price or 0 for price in prices]", "list(prices)")
+    requirements = first["requirements.txt"] + "kombu\n"
     folder.mkdir()
     small_incident.git(folder, "init", "--quiet", "--initial-branch=main")
     commits = [
         ("Begin the shop", first),
-        ("Say what this is", {"README.md": "A shop.\n"}),
-        ("Tidy the totals", {**tasks, "requirements.txt": first["requirements.txt"] + "kombu\n"}),
+        ("Need kombu, too", {"requirements.txt": requirements}),
+        ("Tidy the totals", {"shop/tasks.py": broken}),
         ("List currencies", {"shop/currencies.py": "KNOWN = ('EUR', 'SEK')\n"}),
     ]
     return [small_incident.commit(folder, title, files, number) for number, (title, files) in enumerate(commits)]
@@ -133,7 +137,7 @@ def test_revisions_run_in_their_own_image_and_few_are_built(
     assert session.culprit.revision.sha == shas[2]
     assert [atom.path for atom in session.culprit.cause] == ["shop/tasks.py"]
     trees = {judged.trial.tree.sha for judged in session.judged}
-    assert len(trees) >= 5
+    assert len(trees) >= 3
     assert len(built()) == 2, built()
     assert ended.text.count("Building Dockerfile") == 2
     assert bench.left() == []
