@@ -15,6 +15,7 @@ from bisect_celery.errors import UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
 from bisect_celery.stack import container
+from bisect_celery.stack.companions import with_broker_of
 from bisect_celery.stack.container import RABBITMQ
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
 from bisect_celery.stack.mysql import MySQLService, find_mysql
@@ -46,7 +47,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         raise _no_image(request, reason or HERE)
     if kind is None or request.broker == "embedded":
         return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
-    environ = with_pip_conf(_with_image(request))
+    environ = with_broker_of(with_pip_conf(_with_image(request)), request.companions)
     why = "asked for" if request.stack else "a container engine answers"
     return container.ContainerStack(
         owner=owner,

@@ -20,6 +20,7 @@ from bisect_celery.stack.container_engine import Engine
 from bisect_celery.stack.container_services import PORTS, Server, Yard
 from bisect_celery.stack.services import DATABASES, REDIS, Bindings, Service, gone
 
+REGISTRY_DEADLINE = 4.0
 # How /proc/net/tcp writes it.
 _LISTENS = "0A"
 
@@ -191,6 +192,32 @@ def broker_hosts(companions: Sequence[Companion], address: str) -> dict[str, str
     return {name: address for one in companions if one.kind == "rabbitmq" for name in one.names}
 
 
+# Those that we know, of the official image (`stack/docker-compose.yml` says why not later).
+_USABLE = re.compile(
+    r"^(?P<name>(?:.+/)?rabbitmq):(?P<version>3|3\.1[0-3](?:\.\d+)?|4\.[0-2](?:\.\d+)?)(?P<rest>-.+)?$"
+)
+
+
+def broker_image(companions: Sequence[Companion]) -> str | None:
+    """The project's RabbitMQ, in the flavour that can be asked for counts; None where it is none that we know."""
+    for one in companions:
+        found = _USABLE.match(one.image) if one.kind == "rabbitmq" else None
+        if found is not None:
+            rest = (found["rest"] or "").replace("-management", "")
+            return f"{found['name']}:{found['version']}-management{rest}"
+    return None
+
+
+def with_broker_of(environ: Mapping[str, str], companions: Sequence[Companion]) -> Mapping[str, str]:
+    """The environment with the project's own RabbitMQ as the image to take, where nobody chose one and it is there."""
+    image = broker_image(companions)
+    if image is None or environ.get("BISECT_CELERY_RABBITMQ_IMAGE"):
+        return environ
+    with Engine.connect(REGISTRY_DEADLINE) as engine:
+        there = engine.image(image) is not None or engine.obtainable(image)
+    return {**environ, "BISECT_CELERY_RABBITMQ_IMAGE": image} if there else environ
+
+
 def need_images(
     engine: Engine, companions: Sequence[Companion], cancel: Cancel, stand_ins: Mapping[str, str]
 ) -> tuple[tuple[Companion, ...], tuple[str, ...]]:
@@ -209,7 +236,7 @@ def need_images(
 
 
 def _got(engine: Engine, image: str, cancel: Cancel) -> bool:
-    with engine.fresh(4.0) as asking:
+    with engine.fresh(REGISTRY_DEADLINE) as asking:
         if not asking.obtainable(image):
             return False
     with contextlib.suppress(InfraError):

@@ -65,7 +65,7 @@ def test_in_containers_its_own_servers_stand_beside_it(tmp_path: Path, bench_at:
     folder = tmp_path / "shop"
     migrated_incident.written(folder)
     (folder / "bisect-celery.toml").write_text(CONFIG)
-    done = bench_at(folder).run("try", "HEAD~1", "--exit-code", "--stack", "container")
+    done = bench_at(folder).run("try", "HEAD~1", "--exit-code", "--stack", "container", deadline=500)
     assert done.code == 1, done.text
     assert "IntegrityError" in done.text
     servers = "bisect-celery/services:local"

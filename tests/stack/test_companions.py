@@ -13,6 +13,7 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Companion, Owner, Place, Program
+from bisect_celery.stack.companions import broker_image
 from bisect_celery.stack.container import ContainerStack
 from bisect_celery.stack.container_engine import Engine
 from bisect_celery.stack.services import addresses
@@ -75,6 +76,23 @@ def test_each_trial_has_them_as_new(stack: ContainerStack, tmp_path: Path) -> No
         assert not two.copy_database("another key")
         assert two.copy_database("key")
         assert look(two, "postgres", "db", sql="SELECT count(*) FROM who") == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("image", "taken"),
+    [
+        ("rabbitmq:3", "rabbitmq:3-management"),
+        ("docker.io/rabbitmq:3.12.1-management-alpine", "docker.io/rabbitmq:3.12.1-management-alpine"),
+        ("rabbitmq:4.1-alpine", "rabbitmq:4.1-management-alpine"),
+        ("rabbitmq:4.3", None),
+        ("rabbitmq:latest", None),
+        ("rabbitmq", None),
+        ("bitnami/other:3", None),
+    ],
+)
+def test_a_projects_rabbitmq_is_taken_where_it_is_one_we_know(image: str, taken: str | None) -> None:
+    assert broker_image([Companion("mq", image, "rabbitmq")]) == taken
+    assert broker_image([Companion("mq", image)]) is None
 
 
 def test_what_is_not_there_is_said_and_what_died_is_no_evidence(stack: ContainerStack, tmp_path: Path) -> None:
