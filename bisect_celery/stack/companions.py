@@ -213,9 +213,10 @@ def with_broker_of(environ: Mapping[str, str], companions: Sequence[Companion]) 
     image = broker_image(companions)
     if image is None or environ.get("BISECT_CELERY_RABBITMQ_IMAGE"):
         return environ
-    with Engine.connect(REGISTRY_DEADLINE) as engine:
-        there = engine.image(image) is not None or engine.obtainable(image)
-    return {**environ, "BISECT_CELERY_RABBITMQ_IMAGE": image} if there else environ
+    with contextlib.suppress(InfraError), Engine.connect(REGISTRY_DEADLINE) as engine:
+        if engine.image(image) is not None or engine.obtainable(image):
+            return {**environ, "BISECT_CELERY_RABBITMQ_IMAGE": image}
+    return environ
 
 
 def need_images(
