@@ -29,7 +29,10 @@ def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Diffe
     if plan.scenario:
         done = "; ".join(words(step) for step in plan.scenario)
         found.append(Difference("what happens", "production's day", done, "`--scenario`, which each trial ran"))
-    if not facts.walled:
+    if not facts.walled and facts.name == "container":
+        ours = "no route out, but trials reach what listens on the engine's machine"
+        found.append(Difference("wall", "production's network", ours, "Docker's engine shuts them in"))
+    elif not facts.walled:
         found.append(Difference("wall", "production's network", "none: trials ran as processes of this machine",
                                 "`--stack container` shuts them in"))  # fmt: skip
     found += _services(facts)
