@@ -339,10 +339,14 @@ def send(app, order):
 
 
 def beat_of(app, name):
-    """What sends an entry of the schedule; None where none is named."""
+    """What sends an entry of the schedule; None where none is named, or beat does not start, which is told."""
     if name is None:
         return None
-    return bisect_celery_beat.Beat(app, name, setting(app, "beat_scheduler", "CELERYBEAT_SCHEDULER"))
+    try:
+        return bisect_celery_beat.Beat(app, name, setting(app, "beat_scheduler", "CELERYBEAT_SCHEDULER"))
+    except Exception as error:
+        complain("failed", error, "beat does not start: ")
+        return None
 
 
 def send_script(app, user, order):
@@ -587,10 +591,10 @@ def serve(web):
             continue
         if order["do"] == "load":
             app = begin(order)
-            if app is None:
+            beat = beat_of(app, order.get("periodic")) if app is not None else None
+            if app is None or (beat is None and order.get("periodic")):
                 return
             user = bisect_celery_probe.User(order.get("check"), order.get("script"))
-            beat = beat_of(app, order.get("periodic"))
             named = beat.task if beat is not None else order.get("task")
             tell("loaded", facts=facts(app), secrets=secrets(app), task=task_facts(app, named))
             look_as_web(web, app, order)
@@ -602,9 +606,9 @@ def serve(web):
             ask(app, order)
 
 
-def complain(event, error):
+def complain(event, error, what=""):
     lines = traceback.format_exc().splitlines()
-    tell(event, exception=type(error).__name__, detail=words_of(error), lines=lines[-12:])
+    tell(event, exception=type(error).__name__, detail=what + words_of(error), lines=lines[-12:])
 
 
 def words_of(error):

@@ -68,6 +68,7 @@ BROKEN = "app.conf.beat_scheduler = 'shop:Gone'\n"
 def test_beat_that_does_not_start(tried: Tried) -> None:
     assert tried.kind is Kind.BOOT_FAILED, (tried.seen, tried.observation)
     assert tried.seen.symptom.exception == "AttributeError"
+    assert "beat does not start" in tried.seen.rule
 
 
 @of(Scenario(SHOP.replace("crontab(hour=3, minute=30)", "'03:30'"), NIGHTLY, NIGHT))
