@@ -19,7 +19,20 @@ from hypothesis import strategies as st
 from sample import judged, session
 
 from bisect_celery.errors import InfraError, UserError
-from bisect_celery.model import Atom, AtomKind, Culprit, Edit, Judged, Kind, Outcome, Revision, Session, Symptom
+from bisect_celery.model import (
+    Atom,
+    AtomKind,
+    Build,
+    Culprit,
+    Edit,
+    Judged,
+    Kind,
+    Outcome,
+    Revision,
+    Session,
+    Symptom,
+    WorkerImage,
+)  # fmt: skip
 from bisect_celery.store import Store, withheld
 
 
@@ -188,8 +201,10 @@ def private_session() -> Session:
         session().request,
         environment=(("MODE", "quiet"), ("SECRET_KEY", CANARY), ("EMPTY", ""), ("NOTE", "two words; $x")),
         secrets=(CANARY, "abc"),
+        worker_image=WorkerImage(build=Build(args=(("CHANNEL", "a quiet one"), ("TOKEN", CANARY)))),
     )
-    command = f"bisect-celery run v1 --env MODE=quiet --env 'SECRET_KEY={CANARY}' --env 'NOTE=two words; $x'"
+    command = "bisect-celery run v1 --build-arg 'CHANNEL=a quiet one' --env MODE=quiet "
+    command += f"--env 'SECRET_KEY={CANARY}' --env 'NOTE=two words; $x'"
     return session(request=request, command=command, headline=f"https://u:{CANARY}@host is abc", judged=(judged(1),))
 
 
@@ -200,7 +215,7 @@ def test_no_environment_value_and_no_secret_lies_in_the_files(store: Store, path
     assert len(files) >= 3
     for file in files:
         content = file.read_bytes()
-        for private in (CANARY, "two words; $x", "MODE=quiet"):
+        for private in (CANARY, "two words; $x", "MODE=quiet", "a quiet one"):
             assert private.encode() not in content, file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
