@@ -35,7 +35,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @functools.cache
 def docker_missing() -> str | None:
-    from bisect_celery.stack.container import available
+    from bisect_celery.stack.container_available import available
 
     fit, why = available(os.environ)
     return None if fit else why

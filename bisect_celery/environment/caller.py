@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 _EXACT = re.compile(
     r"UV_(?:INDEX|INDEX_URL|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|INDEX_STRATEGY|KEYRING_PROVIDER|NATIVE_TLS|"
@@ -22,7 +23,6 @@ _FROM_PIP = (
     ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", ("UV_INDEX", "UV_EXTRA_INDEX_URL")),
     ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST", ("UV_INSECURE_HOST",)),
     ("PIP_CERT", "SSL_CERT_FILE", ("SSL_CERT_FILE",)),
-    ("PIP_FIND_LINKS", "UV_FIND_LINKS", ("UV_FIND_LINKS",)),
 )
 
 _PIPS = re.compile(
@@ -48,6 +48,15 @@ def installation_environment(caller: Mapping[str, str]) -> dict[str, str]:
     for theirs, ours, unless in _FROM_PIP:
         if caller.get(theirs) and not any(caller.get(name) for name in unless):
             kept[ours] = caller[theirs]
+    links = _that_are_there(caller.get("PIP_FIND_LINKS", ""))
+    if links and "UV_FIND_LINKS" not in kept:
+        kept["UV_FIND_LINKS"] = links
     if "PIP_EXTRA_INDEX_URL" in caller and "UV_INDEX_STRATEGY" not in kept:
         kept["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does: the best release over all indexes
     return kept
+
+
+def _that_are_there(links: str) -> str:
+    """pip passes over a folder that is not there, where uv ends."""
+    local = {link: link.removeprefix("file://") for link in links.split()}
+    return " ".join(link for link, path in local.items() if "://" in path or Path(path).exists())

@@ -15,7 +15,7 @@ from bisect_celery.errors import InfraError, UserError
 from bisect_celery.flow.stacks import ca_bundle
 from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
-from bisect_celery.stack import container, project_compose, pyspy
+from bisect_celery.stack import container_available, project_compose, pyspy
 from bisect_celery.stack.container_about import about
 from bisect_celery.stack.container_build import buildkit_client
 from bisect_celery.stack.container_engine import Engine
@@ -115,7 +115,7 @@ def _engine(_: Home) -> Check:
         if endpoint.machine and not remote_said():
             help_ = f"It is {endpoint.words}, and is asked nothing without `--remote-engine`."
             return Check("container engine", None, f"{help_} DOCKER_CONTEXT=default takes this machine's own.")
-        with Engine.connect(container.ANSWER_DEADLINE, endpoint=endpoint) as engine:
+        with Engine.connect(container_available.ANSWER_DEADLINE, endpoint=endpoint) as engine:
             found = about(engine)
     except InfraError as error:
         return Check("container engine", None, f"{error.message} {_other_sockets()}".strip())
@@ -137,7 +137,7 @@ def _other_sockets() -> str:
 
 
 def _containers(_: Home) -> Check:
-    answers, why = container.available(os.environ, remote=remote_said())
+    answers, why = container_available.available(os.environ, remote=remote_said())
     if answers:
         return Check("container stack", f"{why}, with images")
     help_ = "Start Docker, or set DOCKER_HOST. Images without a registry: `sudo scripts/build-images`."
@@ -188,7 +188,7 @@ def _route_out(_: Home) -> Check:
         endpoint = find(os.environ)
         if endpoint.machine and not remote_said():
             return Check("route out of trials", f"walled in containers of Docker; {process}")
-        with Engine.connect(container.ANSWER_DEADLINE, endpoint=endpoint) as engine:
+        with Engine.connect(container_available.ANSWER_DEADLINE, endpoint=endpoint) as engine:
             walls = about(engine).walls
     except InfraError:
         return Check("route out of trials", process)

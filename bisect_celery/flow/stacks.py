@@ -16,7 +16,7 @@ from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
 from bisect_celery.stack import container
 from bisect_celery.stack.companions import with_broker_of
-from bisect_celery.stack.container import RABBITMQ
+from bisect_celery.stack.container_available import RABBITMQ, REMOTE_HINT, available
 from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
 from bisect_celery.stack.mysql import MySQLService, find_mysql
 from bisect_celery.stack.namespace import Broker
@@ -41,7 +41,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         raise _no_image(request, "the process stack runs programs of this machine")
     kind, reason = (None, "") if request.stack == "process" else _in_containers(request)
     if request.stack == "container" and kind is None:
-        hint = container.REMOTE_HINT if "--remote-engine" in reason else "`--stack process` needs no container engine."
+        hint = REMOTE_HINT if "--remote-engine" in reason else "`--stack process` needs no container engine."
         raise UserError(f"The container stack cannot be had: {reason}.", hint)
     if kind is None and image_was_asked_for(request):
         raise _no_image(request, reason or HERE)
@@ -74,9 +74,7 @@ def _in_containers(request: Request) -> tuple[str | None, str]:
     kinds = [REDIS] if request.broker == REDIS else [REDIS, RABBITMQ] if _wants_redis(request) else [RABBITMQ]
     reason = ""
     for kind in kinds:
-        answers, reason = container.available(
-            _with_image(request), request.services, kind, remote=request.remote_engine
-        )
+        answers, reason = available(_with_image(request), request.services, kind, remote=request.remote_engine)
         if answers:
             return kind, reason
     return None, reason

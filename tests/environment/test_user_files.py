@@ -74,3 +74,9 @@ def test_files_of_tools_are_where_these_look(tmp_path: Path) -> None:
     assert files(caller(tmp_path)) == {NETRC: tmp_path / ".netrc", UV: tmp_path / ".config/uv/uv.toml"}
     other = files(caller(tmp_path, NETRC=f"{tmp_path}/other/netrc", XDG_CONFIG_HOME=f"{tmp_path}/other"))
     assert other == {NETRC: tmp_path / "other/netrc", UV: tmp_path / "other/uv/uv.toml"}
+
+
+def test_a_folder_of_wheels_that_is_gone_is_passed_over(tmp_path: Path) -> None:
+    said = {"PIP_FIND_LINKS": f"{tmp_path} {tmp_path}/gone file://{tmp_path}/gone https://wheels/"}
+    assert installation_environment(said)["UV_FIND_LINKS"] == f"{tmp_path} https://wheels/"
+    assert "UV_FIND_LINKS" not in installation_environment({"PIP_FIND_LINKS": f"{tmp_path}/gone"})

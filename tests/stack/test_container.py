@@ -31,7 +31,8 @@ from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Build, Environment, Kind, Owner, Place, Probe, Program, Running, Tree, WorkerImage
 from bisect_celery.stack import container_sweep
-from bisect_celery.stack.container import ContainerStack, available
+from bisect_celery.stack.container import ContainerStack
+from bisect_celery.stack.container_available import available
 from bisect_celery.stack.container_build import REPOSITORY
 from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
 from bisect_celery.stack.container_images import remove_image

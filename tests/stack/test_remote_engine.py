@@ -17,8 +17,8 @@ from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Owner
 from bisect_celery.stack import compose, container_sweep
-from bisect_celery.stack.container import STAND_INS
 from bisect_celery.stack.container_about import About, about
+from bisect_celery.stack.container_available import STAND_INS
 from bisect_celery.stack.container_broker import ContainerBroker
 from bisect_celery.stack.container_door import Door
 from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
