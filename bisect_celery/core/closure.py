@@ -4,7 +4,9 @@ A set of atoms put on the parent is checked statically: does each Python file pa
 somewhere, does every import from the repository itself find what it names? What is wrong at either end already
 does not count. A file that no longer parses makes a set INVALID; names and imports only put it off (DOUBTFUL),
 because the name may never be looked up, and because a lost import is the very failure we hunt: an atom that is
-sound by itself never requires another.
+sound by itself never requires another. A file that looks for something missing whenever it is imported fails in a way
+that neither end does, if it is imported at all, as a file of tests is not: once a trial has shown that it is, sets that
+break it so are INVALID too (of 75 trials on BookWyrm's 84 atoms 61 had failed like that).
 
 The repair is by identifier: atoms that mention the missing name are joined to the set (Zeller, "Why Programs
 Fail", ch. 13; in research/delta-debugging.md it made 376 of 376 broken subsets of Celery's commits clean).
@@ -15,7 +17,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from bisect_celery.core import names
@@ -47,12 +49,16 @@ class Fault(enum.IntEnum):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong in one file: `name` is the identifier that is missing, from `module` if imported."""
+    """One thing that is wrong in one file: `name` is the identifier that is missing, from `module` if imported.
+
+    `early`: it is looked for whenever the file is imported.
+    """
 
     fault: Fault
     path: str
     name: str = ""
     module: str = ""
+    early: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Requirements:
     """What static reading says about a commit's atoms, in the words of `isolate`'s parameters.
 
     `hard[a]`: without them `a` does not parse; `soft[a]`: without them names or imports are missing.
-    `removal[a]`: atoms to remove with `a` beside those that require it. `static` judges any set.
+    `removal[a]`: atoms to remove with `a` beside those that require it. `static` judges any set; `learn` is told of one
+    that a trial has shown to fail in another way, and returns whether `static` judges otherwise from now on.
     """
 
     hard: Mapping[int, frozenset[int]]
@@ -68,6 +75,7 @@ class Requirements:
     removal: Mapping[int, frozenset[int]]
     static: Callable[[Atoms], Static]
     problems: Callable[[Atoms], frozenset[Problem]]
+    learn: Callable[[Atoms], bool]
 
     @property
     def requires(self) -> dict[int, frozenset[int]]:
@@ -89,7 +97,7 @@ def requirements(atoms: Sequence[Atom], parent: Mapping[str, bytes], compose: Co
     if len(atoms) <= BOTH_WAYS:
         gone = turned(transitive(reader.numbers, hard, soft))
         removal = {a: reader.repair(gone[a] | {a}, reader.remove) for a in reader.numbers}
-    return Requirements(hard, soft, removal, reader.static, reader.problems)
+    return Requirements(hard, soft, removal, reader.static, reader.problems, reader.learn)
 
 
 def composer(atoms: Sequence[Atom], entries: Mapping[str, Entry], blobs: Mapping[str, bytes]) -> Compose:
@@ -127,14 +135,23 @@ class _Reader:
         self.checked = [path for path in candidates if self._parses(path, ends)]
         self.known = frozenset(problem for end in ends for problem in self._faults(end))
         self._found: dict[Atoms, frozenset[Problem]] = {}
+        self._imported: set[str] = set()
 
     # --- the state of a set ---------------------------------------------------------------------------
 
     def static(self, applied: Atoms) -> Static:
         problems = self.problems(applied)
-        if any(problem.fault is Fault.SYNTAX for problem in problems):
+        if any(one.fault is Fault.SYNTAX or (one.early and one.path in self._imported) for one in problems):
             return Static.INVALID
         return Static.DOUBTFUL if problems else Static.CLEAN
+
+    def learn(self, applied: Atoms) -> bool:
+        """Where only one file of a set breaks at its import, that is what the trial has met."""
+        broken = {problem.path for problem in self.problems(applied) if problem.early}
+        if len(broken) != 1 or broken <= self._imported:
+            return False
+        self._imported |= broken
+        return True
 
     def problems(self, applied: Atoms) -> frozenset[Problem]:
         """What is wrong with these atoms on the parent that is not wrong at an end."""
@@ -153,7 +170,7 @@ class _Reader:
                 yield Problem(Fault.SYNTAX, path)
             else:
                 yield from self._unbound(path, source, view)
-                yield from self._unresolved(path, self._live(path, text), view)
+                yield from self._unresolved(path, source, self._live(path, text), view)
 
     def _unbound(self, path: str, source: names.Source, view: View) -> Iterable[Problem]:
         missing = source.free
@@ -163,20 +180,23 @@ class _Reader:
         starred = view.starred(path, source)
         if starred is None:
             return
-        yield from (Problem(Fault.NAME, path, name) for name in missing - starred)
+        yield from (Problem(Fault.NAME, path, name, early=name in source.early) for name in missing - starred)
         folder = stem(path)
         for name in listed - starred:
             if not view.exists(f"{folder}/{name}"):
                 yield Problem(Fault.PUBLIC, path, name)
 
-    def _unresolved(self, path: str, imports: Iterable[Live], view: View) -> Iterable[Problem]:
+    def _unresolved(
+        self, path: str, source: names.Source, imports: Iterable[Live], view: View
+    ) -> Iterable[Problem]:  # fmt: skip
         for what, meant in imports:
+            early = what in source.early_imports
             there = [module for module in meant if view.exists(module)]
             dotted = "." * what.level + what.module
             if not there:
-                yield Problem(Fault.MODULE, path, PurePosixPath(meant[0]).name, dotted)
+                yield Problem(Fault.MODULE, path, PurePosixPath(meant[0]).name, dotted, early)
             elif what.name not in (None, "*") and not self._finds(there, str(what.name), view):
-                yield Problem(Fault.IMPORT, path, str(what.name), dotted)
+                yield Problem(Fault.IMPORT, path, str(what.name), dotted, early)
 
     def _live(self, path: str, text: bytes) -> tuple[Live, ...]:
         """The imports of a file that atoms can make or break, each with the modules that it may mean."""

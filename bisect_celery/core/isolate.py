@@ -113,6 +113,7 @@ def isolate(
     groups: Mapping[int, str] | None = None,
     weights: Mapping[int, float] | None = None,
     static: Callable[[Atoms], Static] | None = None,
+    learn: Callable[[Atoms], bool] | None = None,
     slots: int = 1,
     budget: int | None = None,
     pass_cost: float = 1.0,
@@ -124,7 +125,8 @@ def isolate(
     should be applied whenever `a` is: the search keeps to them, and tries in the end to do without.
     `removal[a]` are atoms that should go when `a` goes, beside those that require it.
     Hints for where to cut only: `groups` names each atom's file, `weights` how likely each is to be guilty
-    (default 1). `static` judges a set without a trial.
+    (default 1). `static` judges a set without a trial; `learn` is told of each that turned out UNRESOLVED, and returns
+    whether `static` judges otherwise from now on.
 
     Yields at most `slots` questions at a time and wants their outcomes sent in the same order; None for a
     question that was cancelled because it was moot. A batch answered with nothing but None means that the
@@ -137,7 +139,7 @@ def isolate(
     everything = frozenset(atoms)
     forward = transitive(everything, requires)
     back = transitive(everything, turned(forward), removal or {})
-    ledger = _Ledger(everything, slots, budget, static)
+    ledger = _Ledger(everything, slots, budget, static, learn)
     search = _Search(
         ledger,
         _Side(everything, Outcome.FAIL, Outcome.PASS, forward, tuple(units(atoms, forward))),
@@ -199,6 +201,7 @@ class _Ledger:
         slots: int,
         budget: int | None,
         static: Callable[[Atoms], Static] | None,
+        learn: Callable[[Atoms], bool] | None = None,
     ) -> None:
         self.slots = slots
         self.budget = budget
@@ -206,8 +209,9 @@ class _Ledger:
         self.asked = 0
         self.seen: dict[Atoms, Outcome] = {NOTHING: Outcome.PASS, everything: Outcome.FAIL}
         self.pruned: set[Atoms] = set()
-        self._static = static
-        self._judged: dict[Atoms, Static] = {NOTHING: Static.CLEAN, everything: Static.CLEAN}
+        self._static, self._learn = static, learn
+        self._ends: dict[Atoms, Static] = {NOTHING: Static.CLEAN, everything: Static.CLEAN}
+        self._judged = dict(self._ends)
 
     def judge(self, applied: Atoms) -> Static:
         if applied not in self._judged:
@@ -235,6 +239,9 @@ class _Ledger:
         told = [(applied, answer) for applied, answer in zip(batch, answers, strict=True) if answer is not None]
         self.seen.update(told)
         self.asked += len(told)
+        unresolved = [applied for applied, answer in told if answer is Outcome.UNRESOLVED]
+        if self._learn and any([self._learn(applied) for applied in unresolved]):
+            self._judged = dict(self._ends)
         if not told:
             self.budget = self.asked
             raise _Spent

@@ -41,7 +41,9 @@ class Import:
 @dataclass(frozen=True)
 class Source:
     """What one file says. `bound`: names its module scope gets. `free`: names it uses that neither the module
-    nor Python binds (a star import may). `public`: its `__all__` where that is a plain list, else None.
+    nor Python binds (a star import may). `early`: those of `free` that are looked up whenever the file is imported, by
+    statements at the margin under no condition; `early_imports` likewise. `public`: its `__all__` where that is a plain
+    list, else None.
     `imports`: those that must succeed, so neither guarded by `except ImportError` nor for type checkers only.
     `dynamic`: it can get names in ways that are not seen here (`__getattr__`, `globals()`, `sys.modules`).
     """
@@ -52,6 +54,8 @@ class Source:
     imports: tuple[Import, ...]
     stars: tuple[Import, ...]
     dynamic: bool
+    early: frozenset[str] = frozenset()
+    early_imports: frozenset[Import] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class _Piece:
     used: frozenset[str]
     imports: tuple[Import, ...]
     public: frozenset[str] | None
+    early: frozenset[str]
+    early_imports: frozenset[Import]
 
 
 @lru_cache(maxsize=1024)
@@ -82,13 +88,16 @@ def read(content: bytes) -> Source | None:
     imports = [one for piece in sound for one in piece.imports]
     listed = [piece.public for piece in sound if piece.public is not None]
     odd = any(names is _UNKNOWN for names in listed)
+    free = used - bound - KNOWN
     return Source(
         bound=bound,
-        free=used - bound - KNOWN,
+        free=free,
         public=frozenset[str]().union(*listed) if listed and not odd else None,
         imports=tuple(one for one in imports if one.name != "*"),
         stars=tuple(one for one in imports if one.name == "*"),
         dynamic=odd or "__getattr__" in bound or b"globals()" in content or b"sys.modules" in content,
+        early=free & frozenset[str]().union(*(piece.early for piece in sound)),
+        early_imports=frozenset[Import]().union(*(piece.early_imports for piece in sound)),
     )
 
 
@@ -134,7 +143,11 @@ def _piece(content: bytes) -> _Piece | None:
             table = symtable.symtable(content, "<source>", "exec")  # type: ignore[arg-type]  # bytes work
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return _Piece(*_names(table), tuple(_imports(tree.body)), _public(tree.body))
+    imports = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom)]
+    early = frozenset(_looked_up(tree.body))
+    return _Piece(
+        *_names(table), tuple(_imports(tree.body)), _public(tree.body), early, frozenset(_imports(imports))
+    )  # fmt: skip
 
 
 def _names(module: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
@@ -154,6 +167,53 @@ def _names(module: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str]
                 if local:
                     bound.add(symbol.get_name())
     return frozenset(bound), frozenset(used)
+
+
+def _looked_up(body: Iterable[ast.AST]) -> Iterator[str]:
+    """Names that running these statements looks up for certain: what may be passed over is left out, and so are
+    annotations, which newer Pythons look up when they are asked for."""
+    for node in body:
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load):
+                yield node.id
+        elif isinstance(node, ast.ClassDef):
+            own = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+            own |= {
+                one.name for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            }
+            own |= {one.split(".")[0] for inner in ast.walk(node) for one in _imported(inner)}
+            yield from _looked_up([*node.decorator_list, *node.bases, *node.keywords])
+            yield from (name for name in _looked_up(node.body) if name not in own)
+        else:
+            yield from _looked_up(_run_with(node))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+
+
+def _run_with(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that run whenever it does."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [*node.decorator_list, *node.args.defaults, *(one for one in node.args.kw_defaults if one is not None)]
+    if isinstance(node, ast.Lambda):
+        return [*node.args.defaults, *(one for one in node.args.kw_defaults if one is not None)]
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return [node.generators[0].iter]
+    if isinstance(node, ast.If | ast.While | ast.IfExp):
+        return [node.test]
+    if isinstance(node, ast.BoolOp):
+        return [node.values[0]]
+    if isinstance(node, ast.Compare):
+        return [node.left, node.comparators[0]]
+    if isinstance(node, ast.For):
+        return [node.iter]
+    if isinstance(node, ast.AnnAssign):
+        return [node.target, *([node.value] if node.value is not None else [])]
+    if isinstance(node, ast.Try | ast.TryStar | ast.Match | ast.Assert):
+        return []
+    return list(ast.iter_child_nodes(node))
 
 
 def _imports(body: Sequence[ast.stmt]) -> Iterator[Import]:

@@ -124,6 +124,7 @@ class Narrow:
             groups={atom.number: atom.path for atom in taken.atoms},
             weights=weights(taken.atoms),
             static=needs.static,
+            learn=needs.learn,
         )
         try:
             batch = next(search)

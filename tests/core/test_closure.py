@@ -286,3 +286,39 @@ def test_composing_in_memory() -> None:
     for size in range(len(numbers)):
         for some in itertools.combinations(numbers, size):
             assert compose(frozenset(some)) == made.compose(frozenset(some))
+
+
+def test_a_file_that_is_imported_cannot_lack_what_it_looks_for_at_once() -> None:
+    made = commit(
+        {"a.py": f"x = 1\n{FAR}y = 1\n{FAR}def f():\n    return 1\n", "b.py": f"x = 1\n{FAR}y = 1\n"},
+        {
+            "a.py": f"x = new = 1\n{FAR}y = new\n{FAR}def f():\n    return new\n",
+            "b.py": f"x = other = 1\n{FAR}y = other\n",
+        },
+    )
+    found = read(made)
+    at_once, later, elsewhere = one(made, "y = new"), one(made, "return new"), one(made, "y = other")
+    assert not found.learn(frozenset([later]))
+    assert not found.learn(frozenset([at_once, elsewhere])), "which of the two files it was is not known"
+    assert found.static(frozenset([at_once])) is Static.DOUBTFUL
+    assert found.learn(frozenset([at_once]))
+    assert not found.learn(frozenset([at_once])), "nothing new"
+    assert found.static(frozenset([at_once])) is Static.INVALID
+    assert found.static(frozenset([later])) is Static.DOUBTFUL
+    assert found.static(frozenset([elsewhere])) is Static.DOUBTFUL
+
+
+def test_an_import_that_finds_nothing_is_looked_for_at_once() -> None:
+    made = commit(
+        {"a.py": "x = 1\n", "b.py": "x = 1\n", "c.py": "x = 1\n"},
+        {
+            "a.py": "x = 2\nnew = 1\n", "b.py": "from a import new\nx = 1\n",
+            "c.py": "x = 1\ndef f():\n    from a import new\n",
+        },
+    )  # fmt: skip
+    found = read(made)
+    at_once, later = (frozenset(a.number for a in made.atoms if a.path == path) for path in ("b.py", "c.py"))
+    assert not found.learn(later)
+    assert found.learn(at_once)
+    assert found.static(at_once) is Static.INVALID
+    assert found.static(later) is Static.DOUBTFUL

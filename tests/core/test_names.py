@@ -81,3 +81,36 @@ def test_what_a_module_makes_public(source: bytes, public: set[str] | None, dyna
     read = names.read(source)
     assert read is not None
     assert (read.public, read.dynamic) == (public, dynamic)
+
+
+@pytest.mark.parametrize(
+    ("content", "early"),
+    [
+        ("print(gone)\n", "print gone"),
+        ("@gone(LOW, key=other)\ndef f(a, b=default, *, c=last): return inside\n", "LOW default gone last other"),
+        (
+            "class A(Base, metaclass=Meta):\n    x = 1\n    y = x + gone\n    def f(self): return inside\n",
+            "Base Meta gone",
+        ),
+        ("with opened as f:\n    print(gone)\n", "gone opened print"),
+        ("f = lambda a=gone: inside\n", "gone"),
+        ("x = [inside for one in gone if inside]\n", "gone"),
+        ("x = a if gone else b\ny = first and second\nz: Note = value\n", "first gone value"),
+        ("if gone:\n    inside\nwhile gone: inside\nfor x in many: inside\n", "gone many"),
+        ("try:\n    inside\nexcept E:\n    inside\n", ""),
+        ("def f(a: Note) -> Note:\n    return inside\nassert inside\n", ""),
+    ],
+)
+def test_what_importing_a_file_looks_up_for_certain(content: str, early: str) -> None:
+    read = names.read(content.encode())
+    assert read is not None
+    assert sorted(read.early) == sorted(set(early.split()) - names.KNOWN)
+    assert read.early <= read.free
+
+
+def test_imports_that_run_for_certain() -> None:
+    read = names.read(
+        b"import a\nfrom .b import c\nif x:\n    import d\ndef f():\n    import e\ntry: import g\nfinally: pass\n"
+    )
+    assert read is not None
+    assert read.early_imports == {names.Import("a", None), names.Import("b", "c", 1)}

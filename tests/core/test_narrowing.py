@@ -132,7 +132,9 @@ class Runs:
         return {"acked": Outcome.PASS, "stuck": Outcome.FAIL}.get("".join(last), Outcome.UNRESOLVED)
 
 
-def narrow(of: Commit, folder: Path, slots: int = 1, static: bool = True) -> tuple[Isolation, Trials]:
+def narrow(
+    of: Commit, folder: Path, slots: int = 1, static: bool = True, learn: bool = True
+) -> tuple[Isolation, Trials]:  # fmt: skip
     numbers = [atom.number for atom in of.atoms]
     runs = Runs(of, folder)
     assert (runs(frozenset()), runs(frozenset(numbers))) == (Outcome.PASS, Outcome.FAIL)
@@ -143,6 +145,7 @@ def narrow(of: Commit, folder: Path, slots: int = 1, static: bool = True) -> tup
         needs.requires,
         removal=needs.removal,
         static=needs.static if static else None,
+        learn=needs.learn if learn else None,
         groups={atom.number: atom.path for atom in of.atoms},
         slots=slots,
     )
@@ -254,3 +257,36 @@ def test_a_guilty_new_module_is_found_with_what_loads_it(tmp_path: Path) -> None
     assert result.cause == module | load
     assert result.needed == module
     assert result.fix == load
+
+
+def queues(*names: str, imported: str, files: int = 4, tasks: int = 5) -> dict[str, str]:
+    """Modules whose tasks go to a queue by a decorator, as the queues of BookWyrm's regression of July 2023."""
+    far = "".join(f"pad_{k} = {k}\n" for k in range(4))
+    task = "@task({0})\ndef job_{1}():\n    return {1}\n" + far
+    body = [task.format(imported, number) for number in range(tasks)]
+    module = f"from app.base import task\n{far}from app.queues import {imported}\n{far}{''.join(body)}"
+    names_ = "".join(f"{name} = '{name.lower()}'\n" for name in names)
+    return {"app/queues.py": f"{far}{names_}", **{f"app/jobs_{k}.py": module for k in range(files)}}
+
+
+def test_a_file_that_was_seen_to_be_imported_is_not_broken_again(tmp_path: Path) -> None:
+    rest = {
+        "app/__init__.py": "",
+        "app/base.py": "SENT = {}\n\n\ndef task(queue):\n    def made(job):\n"
+        "        SENT[job.__module__, job.__name__] = queue\n        return job\n    return made\n",
+        "run.py": "from app import base, jobs_0, jobs_1, jobs_2, jobs_3\n"
+        "print('acked' if base.SENT['app.jobs_2', 'job_3'] in ('high', 'low') else 'stuck')\n",
+    }
+    of = commit(
+        {**queues("HIGH", "LOW", imported="LOW"), **rest},
+        {**queues("HIGH", "LOW", "IMAGES", imported="IMAGES"), **rest},
+    )
+    blind, trials_blind = narrow(of, tmp_path / "blind", learn=False)
+    seeing, trials = narrow(of, tmp_path / "seeing")
+    assert (seeing.cause, seeing.fix) == (blind.cause, blind.fix)
+    assert seeing.cause_proven
+    assert seeing.fix_proven
+    skipped = list(trials.outcomes.values()).count(Outcome.UNRESOLVED)
+    skipped_blind = list(trials_blind.outcomes.values()).count(Outcome.UNRESOLVED)
+    assert skipped <= 2, trials.outcomes
+    assert skipped_blind > 3 * skipped
