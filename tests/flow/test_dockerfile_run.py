@@ -126,7 +126,6 @@ def test_revisions_run_in_their_own_image_and_few_are_built(
 ) -> None:
     shas = written(tmp_path / "shop")
     bench = bench_at(tmp_path / "shop")
-    bench.extra["BISECT_CELERY_ENVIRONMENTS_VOLUME"] = "bisect-celery-tests"
     app = ("--app", small_incident.APP, "--worker", "-c 1", "--env", "SHOP_BROKER={broker_url}", "--count", "2")
     image = ("--stack", "container", "--dockerfile", "Dockerfile", "--build-arg", f"BASE={base}")
     total = ("--task", "shop.tasks.total", "--args", "[[1, null, 2]]")

@@ -264,7 +264,7 @@ def test_a_trial_takes_all_or_nothing(redis: RedisService, postgres: PostgresSer
     taken = Taken.of((redis, postgres), "both", Token())
     assert taken.filled["redis_port"] != taken.filled["database_port"]
     assert taken.filled["database_url"].startswith("postgresql://bisect_celery:")
-    assert taken.database() is postgres
+    assert taken.databases() == [postgres]
     taken.drop()
 
     class Broken(RedisService):
