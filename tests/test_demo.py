@@ -1,4 +1,4 @@
-"""The demo on all three stacks, as a user types it, ends at the right hunk and leaves nothing behind."""
+"""The demo from a clean checkout, as a user types it."""
 
 from __future__ import annotations
 
@@ -6,86 +6,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import jsonschema
 import pytest
+from demo_seen import DEADLINE, ROOT, check, environment, nothing_left
 
-from bisect_celery import proc
-from bisect_celery.demo.incident import write_incident
-from bisect_celery.stack.container_engine import Engine
-
-ROOT = Path(__file__).resolve().parent.parent
-DEADLINE = 900
 NOBODY = 65534
-
-
-def environment(home: Path) -> dict[str, str]:
-    """What a user has: a home of their own. The machine's package cache is shared, so that this is about us."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_", "GIT_"))}
-    cache = os.environ.get("BISECT_CELERY_TEST_UV_CACHE", "")
-    return {
-        **kept,
-        "HOME": str(home),
-        "BISECT_CELERY_HOME": str(home / "state"),
-        "UV_CACHE_DIR": cache,
-        "NO_COLOR": "1",
-    }
-
-
-def check(report: dict[str, object], shop: Path, home: Path) -> None:
-    """The report is right by the answer that the incident itself keeps, and the patch really applies."""
-    answer = write_incident(home / "answer")
-    jsonschema.validate(report, json.loads((ROOT / "docs" / "report.schema.json").read_text()))
-    assert report["outcome"] == "confirmed"
-    culprit = report["culprit"]
-    assert isinstance(culprit, dict)
-    assert culprit["sha"] == answer.culprit
-    for side in ("cause", "fix"):
-        assert [(atom["path"], atom["lines"]) for atom in culprit[side]] == [
-            (answer.culprit_path, [f"-{answer.culprit_line}"])
-        ]
-    assert git(shop, "status", "--porcelain", "--ignored") == ""
-    assert git(shop, "worktree", "list", "--porcelain").count("worktree ") == 1
-    git(shop, "checkout", "--quiet", answer.culprit)
-    (patch,) = home.glob("state/**/report/fix.patch")
-    git(shop, "apply", str(patch))
-    assert answer.culprit_line in (shop / answer.culprit_path).read_text()
-
-
-def git(folder: Path, *words: str) -> str:
-    safe = ["-c", f"safe.directory={folder}"]
-    return subprocess.run(["git", *safe, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-def nothing_left(home: Path) -> None:
-    assert not list((home / "state").glob("**/scratch"))
-    ours = [pid for pid, owner in proc.labelled() if (home / "state" / "state" / "sessions" / owner.session).exists()]
-    assert not ours
-
-
-@pytest.mark.slow
-@pytest.mark.network
-@pytest.mark.timeout(DEADLINE)
-@pytest.mark.docker
-def test_demo_in_containers(tmp_path: Path) -> None:
-    home, shop = tmp_path / "home", tmp_path / "shop"
-    home.mkdir()
-    command = [sys.executable, "-m", "bisect_celery", "demo", str(shop), "--json", "--stack", "container"]
-    ended = subprocess.run(
-        command, env=environment(home), cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    check(json.loads(ended.stdout), shop, home)
-    nothing_left(home)
-    with Engine.connect() as engine:
-        owners = {label.rpartition("/")[2] for found in engine.owned().values() for _, label in found}
-    sessions = home / "state/state/sessions"
-    assert list(sessions.iterdir())
-    assert not [session for session in owners if (sessions / session).exists()]
 
 
 @pytest.fixture
