@@ -21,7 +21,7 @@ from pathlib import Path
 from bisect_celery.environment.dockerfile import Dockerfile, Instruction, Stage, Unclear, parse
 from bisect_celery.environment.dockerignore import ignored
 from bisect_celery.environment.requirements import find_links, read_chain
-from bisect_celery.environment.run_steps import Wants
+from bisect_celery.environment.run_steps import Wants, ancestors
 from bisect_celery.environment.stages import Bases, Copy, Follower, Other, Run, sources_of
 from bisect_celery.environment.tree import Folder, join
 from bisect_celery.model import Build
@@ -163,7 +163,6 @@ class _Reduction:
         self._chain = self._chained()
         self._followed = {stage.number: follower.followed(stage) for stage in self._needed}
         self._steps = [step for stage in self._chain for step in self._followed[stage.number].steps]
-        self._at = {target: path for step in self._steps if isinstance(step, Copy) for path, target in step.files}
         self._folders: set[str] = set()
 
     def _wanted(self) -> Stage:
@@ -237,9 +236,9 @@ class _Reduction:
         assert isinstance(copy, Copy)
         everything = {path for path, _ in copy.files}
         needed: set[str] = set()
-        for step in self._steps[index + 1 :]:
+        for later, step in enumerate(self._steps[index + 1 :], index + 1):
             if isinstance(step, Run):
-                read = self._read_by(step)
+                read = self._read_by(step, self._copied_before(later))
                 if read is None:
                     return _Judged(copy, None, f"{step.instruction.shown()} may read all that was copied before it")
                 needed |= read
@@ -250,36 +249,40 @@ class _Reduction:
             return _Judged(copy, None)
         return _Judged(copy, kept)
 
-    def _read_by(self, run: Run) -> set[str] | None:
-        """The files of the context that a RUN reads where they were copied to; None: perhaps any."""
+    def _copied_before(self, index: int) -> dict[str, str]:
+        """Where a step finds what of the context: path in the image to path in the context."""
+        return {target: path for step in self._steps[:index] if isinstance(step, Copy) for path, target in step.files}
+
+    def _read_by(self, run: Run, at: Mapping[str, str]) -> set[str] | None:
+        """The files of the context that a RUN reads where they were copied to (`at`); None: perhaps any."""
         if run.wants is None:
             return None
         found: set[str] = set()
         for path in run.wants.requirements:
-            if path in self._at:
-                chain = read_chain(self._context, self._at[path])
+            if path in at:
+                chain = read_chain(self._context, at[path])
                 if chain.local or any(find_links(line) for line in chain.options):
                     return None
                 found.update(chain.files)
         for path in run.wants.files:
-            if path in self._at:
-                found.add(self._at[path])
-            elif any(_within(target, path) for target in self._at):
+            if path in at:
+                found.add(at[path])
+            elif any(_within(target, path) for target in at):
                 self._folders.add(path)
         for folder, words in run.wants.projects:
-            project = self._project(folder, words)
+            project = self._project(folder, words, at)
             if project is None:
                 return None
             found.update(project)
         return found
 
-    def _project(self, folder: str, words: tuple[str, ...]) -> list[str] | None:
+    def _project(self, folder: str, words: tuple[str, ...], at: Mapping[str, str]) -> list[str] | None:
         """The files of a project that a tool installs the locked dependencies of; None: it may read more."""
         tool, *flags = words
         here = [posixpath.join(folder, name) for name in _PROJECTS[tool]]
-        if here[0] not in self._at:
+        if here[0] not in at or any(posixpath.join(above, "pyproject.toml") in at for above in ancestors(folder)):
             return None
-        table = self._context.toml(self._at[here[0]])
+        table = self._context.toml(at[here[0]])
         tools, reads_more = table.get("tool", {}), False
         if tool == "uv":
             uv = tools.get("uv", {})
@@ -292,7 +295,7 @@ class _Reduction:
             alone = "--no-root" in flags or poetry.get("package-mode") is False
         else:
             reads_more, alone = _names(table, "path", "editable"), True
-        return None if reads_more or not alone else [self._at[path] for path in here if path in self._at]
+        return None if reads_more or not alone else [at[path] for path in here if path in at]
 
     # --- what is written
 

@@ -171,7 +171,8 @@ def _read(command: Command) -> Wants | None:
         return _NOTHING
     if words[:2] == ("uv", "pip"):
         found, own = _pip(words[2:], command), ("pyproject.toml", "uv.toml")
-        return replace(found, files=tuple(joined(command.folder, name) for name in own)) if found else None
+        places = (command.folder, *ancestors(command.folder))
+        return replace(found, files=tuple(joined(place, name) for place in places for name in own)) if found else None
     if _PYTHON.match(words[0]) and words[1:2] == ("-m",) and len(words) > 2:
         return _module(words[2], words[3:], command)
     if _PIP.match(words[0]):
@@ -185,6 +186,13 @@ def _read(command: Command) -> Wants | None:
     if name in _SYSTEM:
         return None if any(word.startswith(("./", "/")) for word in words[1:]) else _NOTHING
     return _NOTHING if name in _HARMLESS else None
+
+
+def ancestors(folder: str) -> Iterator[str]:
+    """The folders above one, to the root: tools look for their settings and workspaces there as well."""
+    while folder != (above := posixpath.dirname(folder)):
+        yield above
+        folder = above
 
 
 def _module(name: str, rest: tuple[str, ...], command: Command) -> Wants | None:

@@ -226,6 +226,28 @@ def test_projects_with_a_lock(tmp_path: Path, project: str, command: str, reduce
     assert "pyproject.toml" in found.seen
 
 
+def test_a_workspace_above_the_project_may_be_read(tmp_path: Path) -> None:
+    text = "FROM python\nWORKDIR /app\nCOPY . .\nWORKDIR /app/shop\nRUN uv sync --locked\n"
+    project = {"shop/pyproject.toml": '[project]\nname = "a"\n', "shop/uv.lock": ""}
+    assert "shop/tasks.py" not in made(tmp_path / "alone", text, project).seen
+    above = {**project, "pyproject.toml": '[tool.uv.workspace]\nmembers = ["shop"]\n'}
+    assert "shop/tasks.py" in made(tmp_path / "below", text, above).seen
+
+
+def test_settings_of_uv_above_the_folder_are_read(tmp_path: Path) -> None:
+    text = "FROM python\nWORKDIR /app\nCOPY . .\nWORKDIR /app/shop\nRUN uv pip install -r ../requirements.txt\n"
+    found = made(tmp_path, text, {"uv.toml": "", "shop/uv.toml": ""})
+    assert found.seen == {"requirements.txt", "requirements/base.txt", "uv.toml", "shop/uv.toml"}
+
+
+def test_a_step_reads_what_was_copied_before_it_though_it_is_replaced_later(tmp_path: Path) -> None:
+    text = (
+        "FROM python\nWORKDIR /app\nCOPY requirements/base.txt requirements.txt\nRUN pip install -r requirements.txt\n"
+        "COPY . .\n"
+    )
+    assert made(tmp_path, text, {"requirements.txt": "redis\n"}).seen == {"requirements/base.txt"}
+
+
 def test_an_image_that_copies_by_itself_and_one_that_changes(tmp_path: Path) -> None:
     plain = made(tmp_path, CLEAN)
     assert made(tmp_path, CLEAN, facts=ImageFacts("sha256:newer")).key != plain.key
