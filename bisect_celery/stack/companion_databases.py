@@ -56,6 +56,10 @@ exec "$server" --no-defaults "$@" --init-file=/{_FILE} {" ".join(mariadb.SETTING
 """
 
 
+# Words and variables of a program inside a server's container, to what it says.
+Ask = Callable[[Sequence[str], Mapping[str, str]], str]
+
+
 class CompanionDatabase:
     """A `services.Database` of one slot: the project's own server, of which every trial gets all databases as new."""
 
@@ -76,8 +80,9 @@ class CompanionDatabase:
                 environment=talk.environment,
             )  # fmt: skip
             self._server.serve(
-                engine, cancel, container, lambda: engine.run_inside(container, talk.ready())[0] == 0, files
-            )
+                engine, cancel, container,
+                lambda: engine.run_inside(container, talk.ready(), talk.credentials)[0] == 0, files,
+            )  # fmt: skip
             try:
                 self.address = engine.address(container, self._yard.names["trial"])
                 self.version = talk.version()
@@ -129,16 +134,21 @@ class CompanionDatabase:
 
 
 class _Talk(abc.ABC):
-    """What a kind of server is told, by programs inside its container. `main` is the project's database."""
+    """What a kind of server is told, by programs inside its container. `main` is the project's database; `credentials`
+    are variables by which those programs are let in."""
 
     script: str
     databases: Databases
 
-    def __init__(self, companion: Companion, ask: Callable[[Sequence[str]], str]) -> None:
-        self._ask = ask
+    def __init__(self, companion: Companion, ask: Ask) -> None:
+        self._server_is_asked = ask
         self.given = dict(companion.environment)
         self.environment: Mapping[str, str] = self.given
         self.main, self.user, self.password = "", "", ""
+        self.credentials: Mapping[str, str] = {}
+
+    def _ask(self, words: Sequence[str]) -> str:
+        return self._server_is_asked(words, self.credentials)
 
     def arguments(self, command: Sequence[str]) -> tuple[str, ...]:
         """The project's own options for the server: its command without the program."""
@@ -167,7 +177,7 @@ class _Talk(abc.ABC):
 class _Postgres(_Talk):
     script = _POSTGRES
 
-    def __init__(self, companion: Companion, ask: Callable[[Sequence[str]], str]) -> None:
+    def __init__(self, companion: Companion, ask: Ask) -> None:
         super().__init__(companion, ask)
         self.user = self.given.get("POSTGRES_USER") or "postgres"
         self.password = self.given.get("POSTGRES_PASSWORD") or ""
@@ -175,6 +185,7 @@ class _Postgres(_Talk):
         # Nothing of it needs to survive a crash.
         options = f"{self.given.get('POSTGRES_INITDB_ARGS') or ''} --no-sync".strip()
         self.environment = {**self.given, "POSTGRES_USER": self.user, "POSTGRES_INITDB_ARGS": options}
+        self.credentials = {"PGPASSWORD": self.password}
         self.databases = postgres.Databases(self._psql)
 
     def initial(self) -> str:
@@ -196,21 +207,17 @@ class _Postgres(_Talk):
     def _words(self, statements: Sequence[str]) -> list[str]:
         """By TCP: what an image does before it is up goes by its socket. Not by a database that is made anew."""
         way = ("-h", "127.0.0.1", "-U", self.user)
-        return [
-            "env",
-            f"PGPASSWORD={self.password}",
-            *postgres.psql_words("psql", statements, *way, database="template1"),
-        ]
+        return postgres.psql_words("psql", statements, *way, database="template1")
 
 
 class _MariaDB(_Talk):
     script = _MARIADB
     dump: tuple[str, ...] = mariadb.DUMP
 
-    def __init__(self, companion: Companion, ask: Callable[[Sequence[str]], str]) -> None:
+    def __init__(self, companion: Companion, ask: Ask) -> None:
         super().__init__(companion, ask)
         root = self._value("ROOT_PASSWORD") or secrets.token_urlsafe(24)
-        self._root = root
+        self._root, self.credentials = root, {"MYSQL_PWD": root}
         self.user = self._value("USER") or "root"
         self.password = self._value("PASSWORD") if self._value("USER") else root
         self.main = self._value("DATABASE") or "app"
@@ -255,19 +262,18 @@ class _MariaDB(_Talk):
         return self._ask(self._client("-e", statements))
 
     def _client(self, *words: str) -> tuple[str, ...]:
-        return ("env", f"MYSQL_PWD={self._root}", "sh", "-c", _EITHER.format("mariadb", "mysql"), "sh", *_WAY, *words)
+        return ("sh", "-c", _EITHER.format("mariadb", "mysql"), "sh", *_WAY, *words)
 
     def _dump(self, name: str) -> bytes:
         """The dump stays in the container; what is handed on is where."""
         path = f"/var/tmp/kept-{next(self._dumps)}.sql"
         program = _EITHER.format("mariadb-dump", "mysqldump")
-        words = ("env", f"MYSQL_PWD={self._root}", "sh", "-c", f"{program} > {path}", "sh")
-        self._ask((*words, *_WAY[:-1], *self.dump, name))
+        self._ask(("sh", "-c", f"{program} > {path}", "sh", *_WAY[:-1], *self.dump, name))
         return path.encode()
 
     def _fill(self, name: str, sql: bytes) -> None:
         program = f"{_EITHER.format('mariadb', 'mysql')} < {sql.decode()}"
-        self._ask(("env", f"MYSQL_PWD={self._root}", "sh", "-c", program, "sh", *_WAY, name))
+        self._ask(("sh", "-c", program, "sh", *_WAY, name))
 
 
 class _MySQL(_MariaDB):

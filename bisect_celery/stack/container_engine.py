@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Any
 
 import docker
@@ -303,10 +304,13 @@ class Engine:
             for chunk in stream:
                 file.write(chunk)
 
-    def run_inside(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
-        """Run a command in a running container to its end: its status, and what it wrote."""
+    def run_inside(
+        self, container: str, argv: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, str]:
+        """Run a command in a running container to its end: its status, and what it wrote. A password goes by the
+        `environment`: engines tell everybody who listens to their events what commands they run."""
         with told(f"run {argv[0]} in a container"):
-            created = self.api.exec_create(container, list(argv))
+            created = self.api.exec_create(container, list(argv), environment=dict(environment))
             out: bytes = self.api.exec_start(created["Id"])
             return int(self.api.exec_inspect(created["Id"])["ExitCode"]), out.decode("utf-8", "replace")
 

@@ -117,11 +117,14 @@ class Server:
         self._name, self._hint = name or NAMES[kind], hint or _HINT
         self.container: str | None = None
 
-    def start(self, engine: Engine, cancel: Cancel, ready: Sequence[str], *, secret: str = "", slot: str = "") -> None:
+    def start(
+        self, engine: Engine, cancel: Cancel, ready: Sequence[str], *, secret: str = "", slot: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         """By our own command, until `ready`, a command inside it, ends well. Raises InfraError as `serve` does."""
         container = self._yard.create(engine, self.kind, self._described, ("sh", "-c", _SCRIPTS[self.kind]), slot=slot)
         files = {_SECRETS: secret.encode()} if secret else {}
-        self.serve(engine, cancel, container, lambda: engine.run_inside(container, ready)[0] == 0, files)
+        self.serve(engine, cancel, container, lambda: engine.run_inside(container, ready, environment)[0] == 0, files)
 
     def serve(
         self,
@@ -157,12 +160,12 @@ class Server:
         state = engine.state(self.container) if self.container is not None else None
         return state is not None and state.running
 
-    def ask(self, words: Sequence[str]) -> str:
+    def ask(self, words: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})) -> str:
         """What a program inside says. Raises InfraError where it fails, or the server is gone."""
         with self._yard.engine.fresh() as engine:
             if self.container is None or not self.alive(engine):
                 raise gone(self._name, engine.logs(self.container) if self.container else "")
-            code, said = engine.run_inside(self.container, words)
+            code, said = engine.run_inside(self.container, words, environment)
         if code != 0:
             raise InfraError(f"{self._name} refused what we need: {said.strip()[-400:]}")
         return said
@@ -197,7 +200,7 @@ class ContainerDatabase(OfDatabases):
         secret = self._password if self.kind == POSTGRES else _INITIAL[self.kind](self._password)
         with self._yard.engine.fresh() as engine:
             try:
-                self._server.start(engine, cancel, ready, secret=secret)
+                self._server.start(engine, cancel, ready, secret=secret, environment=self._credentials)
                 assert self._server.container is not None
                 self.address = engine.address(self._server.container, self._yard.names["trial"])
                 said = (
@@ -230,11 +233,15 @@ class ContainerDatabase(OfDatabases):
     def _words(self, statements: Sequence[str]) -> list[str]:
         return postgres.psql_words("psql", statements, "-h", "/var/tmp", "-U", USER)
 
+    @property
+    def _credentials(self) -> dict[str, str]:
+        return {"MYSQL_PWD": self._password}
+
     def _mariadb(self, statements: str) -> str:
-        return self._server.ask(self._client("-e", statements))
+        return self._server.ask(self._client("-e", statements), self._credentials)
 
     def _client(self, *words: str) -> tuple[str, ...]:
-        return ("env", f"MYSQL_PWD={self._password}", _CLIENTS[self.kind][0], *self._way, "-BN", *words)
+        return (_CLIENTS[self.kind][0], *self._way, "-BN", *words)
 
     _way = ("--no-defaults", "--socket=/var/tmp/socket", f"--user={USER}")
 
@@ -243,11 +250,11 @@ class ContainerDatabase(OfDatabases):
         path = f"/var/tmp/kept-{next(self._dumps)}.sql"
         program, options = _CLIENTS[self.kind][1]
         dump = (program, *self._way, *options, name)
-        self._server.ask(("env", f"MYSQL_PWD={self._password}", "sh", "-c", f'"$@" > {path}', "sh", *dump))
+        self._server.ask(("sh", "-c", f'"$@" > {path}', "sh", *dump), self._credentials)
         return path.encode()
 
     def _fill(self, name: str, sql: bytes) -> None:
-        self._server.ask((*self._client()[:2], "sh", "-c", f'"$@" < {sql.decode()}', "sh", *self._client(name)[2:]))
+        self._server.ask(("sh", "-c", f'"$@" < {sql.decode()}', "sh", *self._client(name)), self._credentials)
 
 
 class SlotRedis:
