@@ -18,10 +18,10 @@ import hypothesis
 import pytest
 
 from bisect_celery.lab.cancel import Token
-from bisect_celery.stack import project_compose
-from bisect_celery.stack.mariadb import find_mariadb
-from bisect_celery.stack.postgres import find_postgres
-from bisect_celery.stack.redis import find_redis
+from bisect_celery.stack.compose import project
+from bisect_celery.stack.services.mariadb import find_mariadb
+from bisect_celery.stack.services.postgres import find_postgres
+from bisect_celery.stack.services.redis import find_redis
 
 # How long an example takes is the machine's business: performance is measured by scripts/benchmark, never by a test.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -35,7 +35,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @functools.cache
 def docker_missing() -> str | None:
-    from bisect_celery.stack.container_available import available
+    from bisect_celery.stack.containers.available import available
 
     fit, why = available(os.environ)
     return None if fit else why
@@ -66,7 +66,7 @@ def mariadb_missing() -> str | None:
 
 @functools.cache
 def compose_missing() -> str | None:
-    return None if project_compose.find() else "no compose program is installed"
+    return None if project.find() else "no compose program is installed"
 
 
 NEEDS: dict[str, Callable[[], str | None]] = {

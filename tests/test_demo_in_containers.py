@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from demo_seen import DEADLINE, check, environment, nothing_left
 
-from bisect_celery.stack.container_engine import Engine
+from bisect_celery.stack.engine.api import Engine
 
 
 @pytest.mark.slow

@@ -52,7 +52,13 @@ PLANTED = {
     "the guest sees us": ("guest/sender.py", "from bisect_celery import model", "guest may not import model"),
     "kombu away from home": ("lab/watch.py", "import kombu", "`kombu` lives in probe"),
     "django away from home": ("lab/signs.py", "from django.conf import settings", "`django` lives in"),
-    "docker away from home": ("flow/hunt.py", "import docker", "`docker` lives in stack"),
+    "docker away from home": ("flow/hunt.py", "import docker", "`docker` lives in stack/engine"),
+    "docker in another part": ("stack/containers/place.py", "import docker", "`docker` lives in stack/engine"),
+    "services see containers": (
+        "stack/services/redis.py",
+        "from bisect_celery.stack.containers import place",
+        "stack/services may not import stack/containers",
+    ),
     "inside a function": ("core/judge.py", "def _late():\n    import os\n    return os", "core is pure"),
 }
 

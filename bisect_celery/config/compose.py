@@ -1,6 +1,6 @@
 """A project's own compose file: which files belong to it, which service is its worker, and what that one says. Pure.
 
-What is read here was resolved by a compose program (`stack.project_compose`) in a folder of ours that holds the files
+What is read here was resolved by a compose program (`stack.compose.project`) in a folder of ours that holds the files
 of the BAD revision: so its paths lie below that folder, and are told from the repository's root.
 """
 

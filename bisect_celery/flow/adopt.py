@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bisect_celery.core import judge
 from bisect_celery.lab.plan import DATABASE_RESULTS, OF_POSTGRES, OF_REDIS, REDIS_RESULTS, REPLACEMENT, Plan, provided
 from bisect_celery.model import Fallback, Kind, Observation, Session
-from bisect_celery.stack.services import NAMES
+from bisect_celery.stack.services.protocol import NAMES
 
 Serve = Callable[[str], bool]
 # So many names of variables in one sentence.

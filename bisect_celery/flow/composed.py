@@ -16,8 +16,8 @@ from pathlib import Path
 from bisect_celery import config
 from bisect_celery.config.listing import Cached
 from bisect_celery.errors import UserError
-from bisect_celery.stack import project_compose
-from bisect_celery.stack.project_compose import NotResolved, Resolved
+from bisect_celery.stack.compose import project
+from bisect_celery.stack.compose.project import NotResolved, Resolved
 
 WITHOUT = "`--compose none` does without it."
 _EXAMPLE = re.compile(r"example|sample|dist|template|default", re.I)
@@ -44,15 +44,15 @@ def composed(loaded: config.Loaded, files: Cached) -> config.Composed | None:
     if found is None:
         return None
     named = "compose" in loaded.settings
-    program = project_compose.find()
+    program = project.find()
     if program is None:
-        return _unused(found, "no compose program is installed here", project_compose.HOW_TO_GET_IT, named)
+        return _unused(found, "no compose program is installed here", project.HOW_TO_GET_IT, named)
     variables = {one.name: one.value for one in loaded.variables}
     with tempfile.TemporaryDirectory(prefix="bisect-celery-compose-") as scratch:
         root = Path(scratch).resolve()
         folder = _written(found, root)
         try:
-            resolved = project_compose.resolve(
+            resolved = project.resolve(
                 program, [root / path for path in found.paths], folder, _project(loaded.root), variables
             )
         except NotResolved as refused:

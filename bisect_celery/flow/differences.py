@@ -13,8 +13,8 @@ from bisect_celery.lab.plan import (
     knows_fast_flags,
 )
 from bisect_celery.model import Difference, StackFacts
-from bisect_celery.stack.redis_broker import SCHEMES
-from bisect_celery.stack.services import DATABASES, NAMES, REDIS
+from bisect_celery.stack.brokers.redis import SCHEMES
+from bisect_celery.stack.services.protocol import DATABASES, NAMES, REDIS
 
 OF_SERVICES = {REDIS_RESULTS: "a Redis of each trial's own", DATABASE_RESULTS: "each trial's own database"}
 AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})

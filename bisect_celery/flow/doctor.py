@@ -15,16 +15,18 @@ from bisect_celery.errors import InfraError, UserError
 from bisect_celery.flow.stacks import ca_bundle
 from bisect_celery.home import Home
 from bisect_celery.repo.git import need_git
-from bisect_celery.stack import container_available, project_compose, pyspy
-from bisect_celery.stack.container_about import about
-from bisect_celery.stack.container_build import buildkit_client
-from bisect_celery.stack.container_engine import Engine
-from bisect_celery.stack.endpoint import find
-from bisect_celery.stack.mariadb import find_mariadb
-from bisect_celery.stack.mysql import find_mysql
-from bisect_celery.stack.postgres import find_postgres
-from bisect_celery.stack.rabbitmq import find_rabbitmq
-from bisect_celery.stack.redis import find_redis
+from bisect_celery.stack import pyspy
+from bisect_celery.stack.brokers.rabbitmq import find_rabbitmq
+from bisect_celery.stack.compose import project
+from bisect_celery.stack.containers.available import ANSWER_DEADLINE, available
+from bisect_celery.stack.engine.about import about
+from bisect_celery.stack.engine.api import Engine
+from bisect_celery.stack.engine.build import buildkit_client
+from bisect_celery.stack.engine.endpoint import find
+from bisect_celery.stack.services.mariadb import find_mariadb
+from bisect_celery.stack.services.mysql import find_mysql
+from bisect_celery.stack.services.postgres import find_postgres
+from bisect_celery.stack.services.redis import find_redis
 
 ASK_DEADLINE = 20.0
 # A container stack with its images, the environments of a search, and its logs; a worker, a broker and a build at once.
@@ -115,7 +117,7 @@ def _engine(_: Home) -> Check:
         if endpoint.machine and not remote_said():
             help_ = f"It is {endpoint.words}, and is asked nothing without `--remote-engine`."
             return Check("container engine", None, f"{help_} DOCKER_CONTEXT=default takes this machine's own.")
-        with Engine.connect(container_available.ANSWER_DEADLINE, endpoint=endpoint) as engine:
+        with Engine.connect(ANSWER_DEADLINE, endpoint=endpoint) as engine:
             found = about(engine)
     except InfraError as error:
         return Check("container engine", None, f"{error.message} {_other_sockets()}".strip())
@@ -137,7 +139,7 @@ def _other_sockets() -> str:
 
 
 def _containers(_: Home) -> Check:
-    answers, why = container_available.available(os.environ, remote=remote_said())
+    answers, why = available(os.environ, remote=remote_said())
     if answers:
         return Check("container stack", f"{why}, with images")
     help_ = "Start Docker, or set DOCKER_HOST. Images without a registry: `sudo scripts/build-images`."
@@ -145,8 +147,8 @@ def _containers(_: Home) -> Check:
 
 
 def _compose(_: Home) -> Check:
-    found = project_compose.find()
-    help_ = f"Only a project's own compose file needs it. {project_compose.HOW_TO_GET_IT}"
+    found = project.find()
+    help_ = f"Only a project's own compose file needs it. {project.HOW_TO_GET_IT}"
     return Check("docker compose", f"`{' '.join(found.words)}` {found.version}" if found else None, help_)
 
 
@@ -188,7 +190,7 @@ def _route_out(_: Home) -> Check:
         endpoint = find(os.environ)
         if endpoint.machine and not remote_said():
             return Check("route out of trials", f"walled in containers of Docker; {process}")
-        with Engine.connect(container_available.ANSWER_DEADLINE, endpoint=endpoint) as engine:
+        with Engine.connect(ANSWER_DEADLINE, endpoint=endpoint) as engine:
             walls = about(engine).walls
     except InfraError:
         return Check("route out of trials", process)

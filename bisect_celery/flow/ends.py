@@ -15,8 +15,8 @@ from bisect_celery.flow.trials import Trials
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Judged, Kind, Match, Revision, Tree, Verdict
 from bisect_celery.report import words
-from bisect_celery.stack.redis_broker import SCHEMES
-from bisect_celery.stack.services import REDIS
+from bisect_celery.stack.brokers.redis import SCHEMES
+from bisect_celery.stack.services.protocol import REDIS
 
 # Starts of a good end that failed in one mode, to see whether it does in the other.
 DOUBTED = 3

@@ -18,7 +18,7 @@ from bisect_celery.model import Session
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import build
 from bisect_celery.report.model import Report
-from bisect_celery.stack import container_kept
+from bisect_celery.stack.containers.kept import kept_images, kept_volumes, remove_kept_image, remove_kept_volume
 from bisect_celery.store.database import Store
 
 
@@ -83,9 +83,9 @@ def cleanable(home: Home, *, sessions_only: bool, remote: bool = False) -> Clean
     running = {session.name for session in _sessions(home) if is_running(home, session.name)}
     things: list[Kept] = []
     in_use: list[Kept] = []
-    found = container_kept.kept_volumes(os.environ, remote=remote)
+    found = kept_volumes(os.environ, remote=remote)
     volumes = (Kept("volume", name, None, size, 0.0) for name, size in found)
-    images = (Kept("image", name, None, size, 0.0) for name, size in container_kept.kept_images(remote=remote))
+    images = (Kept("image", name, None, size, 0.0) for name, size in kept_images(remote=remote))
     for kept in (*home.make().kept(), *volumes, *images):
         if sessions_only and kept.kind != "session":
             continue
@@ -107,9 +107,9 @@ def clean(home: Home, cleanable: Cleanable, *, remote: bool = False) -> tuple[st
                 with contextlib.suppress(UserError):
                     store.delete(thing.name)
             if thing.kind == "image":
-                container_kept.remove_kept_image(thing.name)
+                remove_kept_image(thing.name)
             elif thing.path is None:
-                container_kept.remove_kept_volume(thing.name)
+                remove_kept_volume(thing.name)
             else:
                 shutil.rmtree(thing.path, ignore_errors=True)
             removed.append(f"{thing.kind} {thing.name}")

@@ -34,7 +34,7 @@ from bisect_celery.model import Owner, Request, Revision, Session, Stack, Worker
 from bisect_celery.repo.private import PrivateRepository
 from bisect_celery.repo.user import open_repository
 from bisect_celery.report.build import elapsed
-from bisect_celery.stack.node import NO_RESTART
+from bisect_celery.stack.brokers.node import NO_RESTART
 from bisect_celery.store import codec
 from bisect_celery.store.database import Store
 

@@ -14,19 +14,19 @@ from bisect_celery.environment.user_files import files, with_pip_conf
 from bisect_celery.errors import UserError
 from bisect_celery.home import Home
 from bisect_celery.model import Owner, Request, Stack
-from bisect_celery.stack import container
-from bisect_celery.stack.companions import with_broker_of
-from bisect_celery.stack.container_available import RABBITMQ, REMOTE_HINT, available
-from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
-from bisect_celery.stack.mysql import MySQLService, find_mysql
-from bisect_celery.stack.namespace import Broker
-from bisect_celery.stack.node import EmbeddedNode
-from bisect_celery.stack.postgres import PostgresService, find_postgres
+from bisect_celery.stack.brokers.namespace import Broker
+from bisect_celery.stack.brokers.node import EmbeddedNode
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode, find_rabbitmq
+from bisect_celery.stack.brokers.redis import SCHEMES, RedisBroker
+from bisect_celery.stack.containers.available import RABBITMQ, REMOTE_HINT, available
+from bisect_celery.stack.containers.companions import with_broker_of
+from bisect_celery.stack.containers.stack import ContainerStack
 from bisect_celery.stack.process import ProcessStack
-from bisect_celery.stack.rabbitmq import RabbitNode, find_rabbitmq
-from bisect_celery.stack.redis import RedisService, find_redis
-from bisect_celery.stack.redis_broker import SCHEMES, RedisBroker
-from bisect_celery.stack.services import DATABASES, KINDS, MARIADB, MYSQL, NAMES, POSTGRES, REDIS, Service
+from bisect_celery.stack.services.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.services.mysql import MySQLService, find_mysql
+from bisect_celery.stack.services.postgres import PostgresService, find_postgres
+from bisect_celery.stack.services.protocol import DATABASES, KINDS, MARIADB, MYSQL, NAMES, POSTGRES, REDIS, Service
+from bisect_celery.stack.services.redis import RedisService, find_redis
 
 BROKER = "rabbitmq"
 HERE = "no container engine with images answers"
@@ -49,7 +49,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
     environ = with_broker_of(with_pip_conf(_with_image(request)), request.companions)
     why = "asked for" if request.stack else "a container engine answers"
-    return container.ContainerStack(
+    return ContainerStack(
         owner=owner,
         state=scratch / "container",
         environ=environ,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bisect_celery.config.bindings import SET, part_of, service_of
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.model import Failure, Fallback, Judged, Observation, Stage, Verdict
-from bisect_celery.stack.services import ALIASES
+from bisect_celery.stack.services.protocol import ALIASES
 
 FLAGS = {
     "variable": "`--env {name}=VALUE`, `--env-file FILE` or `--pass {name}`",

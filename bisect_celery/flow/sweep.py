@@ -9,7 +9,7 @@ from bisect_celery import proc
 from bisect_celery.home import Home
 from bisect_celery.lab.guardian import owner_of, remove_folders
 from bisect_celery.model import Owner
-from bisect_celery.stack import container_sweep
+from bisect_celery.stack.containers import sweep as container_sweep
 from bisect_celery.store.database import Store
 
 # In a session's folder: what `resume` needs and the database must not know.

@@ -52,7 +52,7 @@ def clean_up(owner: Owner, scratch: Path, containers: bool) -> None:
     """Everything that belongs to a dead session: programs first, then containers, then folders."""
     proc.kill_labelled(owner)
     if containers:
-        from bisect_celery.stack.container_sweep import remove_session
+        from bisect_celery.stack.containers.sweep import remove_session
 
         with contextlib.suppress(Exception):  # the engine may be gone: the next start sweeps
             remove_session(owner)

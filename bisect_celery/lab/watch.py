@@ -32,7 +32,7 @@ from bisect_celery.lab.signs import Signs
 from bisect_celery.lab.silence import Looks, Silence
 from bisect_celery.lab.worker import Worker
 from bisect_celery.model import Cancel, Dump, Environment, Failure, Observation, Place, Stage
-from bisect_celery.stack.services import addresses
+from bisect_celery.stack.services.protocol import addresses
 
 __all__ = ["LEFT", "Looks", "Watch"]
 

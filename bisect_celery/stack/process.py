@@ -27,9 +27,9 @@ from bisect_celery.model import (
     StackFacts,
 )
 from bisect_celery.stack import pyspy
-from bisect_celery.stack.namespace import Broker, InNamespace, Space
-from bisect_celery.stack.services import Service, Taken, versions
-from bisect_celery.stack.sharing import Sharing
+from bisect_celery.stack.brokers.namespace import Broker, InNamespace, Space
+from bisect_celery.stack.brokers.sharing import Sharing
+from bisect_celery.stack.services.protocol import Service, Taken, versions
 from bisect_celery.stack.work_files import pack, unpack
 
 MAX_DUMPED = 16

@@ -45,8 +45,8 @@ from bisect_celery.lab.cancel import Token  # noqa: E402
 from bisect_celery.lab.kept import kept  # noqa: E402
 from bisect_celery.lab.watch import Looks, Watch  # noqa: E402
 from bisect_celery.model import Environment, Kind, Match, Observation, Request, Runner, Symptom  # noqa: E402
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode  # noqa: E402
 from bisect_celery.stack.process import ProcessStack  # noqa: E402
-from bisect_celery.stack.rabbitmq import RabbitNode  # noqa: E402
 
 CEILING = 120.0
 HANGS = 5

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bisect_celery.flow.doctor import Check, best_stack
-from bisect_celery.stack.postgres import find_postgres
+from bisect_celery.stack.services.postgres import find_postgres
 
 
 def doctor(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:

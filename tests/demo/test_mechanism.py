@@ -22,8 +22,8 @@ import pytest
 from bisect_celery import proc
 from bisect_celery.demo import Incident, write_incident
 from bisect_celery.lab.cancel import Token
-from bisect_celery.stack.management import Management
-from bisect_celery.stack.rabbitmq import RabbitNode
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode
 
 pytestmark = pytest.mark.rabbitmq
 

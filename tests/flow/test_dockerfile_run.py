@@ -16,10 +16,10 @@ from bench import Bench
 from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import ImageOrder, Outcome, Owner
-from bisect_celery.stack import compose
-from bisect_celery.stack.container_build import REPOSITORY
-from bisect_celery.stack.container_engine import Engine
-from bisect_celery.stack.container_images import ContainerImages, Workshop, kept_images, remove_image
+from bisect_celery.stack.compose import ours
+from bisect_celery.stack.containers.images import ContainerImages, Workshop, kept_images, remove_image
+from bisect_celery.stack.engine.api import Engine
+from bisect_celery.stack.engine.build import REPOSITORY
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -72,7 +72,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     key = f"tests-{abs(hash_of(versions)):x}"
     with Engine.connect() as engine:
         owner = Owner(proc.machine_id(), proc.boot_id(), os.getpid(), 0, "tests")
-        worker = compose.load({}).services["worker"]
+        worker = ours.load({}).services["worker"]
         shop = Workshop(engine, worker, owner, "bisect-celery-tests", script.parent, "", {"PATH": "/nowhere"})
         images = ContainerImages(shop)
         result = images.build(ImageOrder(key, text, (*files, ("celery", script))), lambda _: None, Token())

@@ -123,7 +123,9 @@ def test_what_is_no_verdict_stops_git_which_names_nobody(bisection: Bisection, w
 
 
 def broker_of(pid: int) -> int | None:
-    return next((found for found, words in owned_by(pid).items() if "bisect_celery.stack.embedded" in words), None)
+    return next(
+        (found for found, words in owned_by(pid).items() if "bisect_celery.stack.brokers.embedded" in words), None
+    )
 
 
 def worker_runs(pid: int) -> bool:

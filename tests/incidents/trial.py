@@ -35,11 +35,11 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.kept import kept
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment, Kind, Observation, Request, Runner
-from bisect_celery.stack.namespace import Broker
+from bisect_celery.stack.brokers.namespace import Broker
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode
+from bisect_celery.stack.brokers.redis import RedisBroker
 from bisect_celery.stack.process import ProcessStack
-from bisect_celery.stack.rabbitmq import RabbitNode
-from bisect_celery.stack.redis import RedisService, find_redis
-from bisect_celery.stack.redis_broker import RedisBroker
+from bisect_celery.stack.services.redis import RedisService, find_redis
 
 AT_ONCE = 4
 # A good revision never waits for these. Where silence is the point the machine is busy all the same.

@@ -8,8 +8,8 @@ import pytest
 from scenario import Lab, Tried
 from small_shop import Bench, bench, redis_broker
 
-from bisect_celery.stack.node import EmbeddedNode
-from bisect_celery.stack.rabbitmq import RabbitNode
+from bisect_celery.stack.brokers.node import EmbeddedNode
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode
 
 
 @pytest.fixture(scope="session")

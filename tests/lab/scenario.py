@@ -20,7 +20,7 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment, Kind, Message, Observation, Probe, Runner
-from bisect_celery.stack.node import EmbeddedNode
+from bisect_celery.stack.brokers.node import EmbeddedNode
 from bisect_celery.stack.process import ProcessStack
 
 AT_ONCE = 6

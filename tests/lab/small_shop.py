@@ -19,10 +19,10 @@ from bisect_celery.lab.earlier import Earlier
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import LEFT, Watch
 from bisect_celery.model import Environment, Observation, Place, Probe, Runner, Tree
-from bisect_celery.stack.namespace import Broker
+from bisect_celery.stack.brokers.namespace import Broker
+from bisect_celery.stack.brokers.redis import RedisBroker
 from bisect_celery.stack.process import ProcessStack
-from bisect_celery.stack.redis import RedisService, find_redis
-from bisect_celery.stack.redis_broker import RedisBroker
+from bisect_celery.stack.services.redis import RedisService, find_redis
 
 PATIENT = Deadlines(boot=90, quiet=20, total=120)
 SILENT = Deadlines(boot=90, quiet=4, total=120)

@@ -20,9 +20,9 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Environment
-from bisect_celery.stack import namespace
-from bisect_celery.stack.management import Management
-from bisect_celery.stack.node import EmbeddedNode
+from bisect_celery.stack.brokers import namespace
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.node import EmbeddedNode
 from bisect_celery.stack.process import ProcessPlace, ProcessStack
 
 LIMIT = 1 << 20

@@ -17,7 +17,7 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.lab import Lab, Order
 from bisect_celery.lab.plan import Plan
 from bisect_celery.model import Environment, Tree
-from bisect_celery.stack.node import EmbeddedNode
+from bisect_celery.stack.brokers.node import EmbeddedNode
 from bisect_celery.stack.process import ProcessStack
 
 CANARY = "a-canary-of-ours"

@@ -12,7 +12,7 @@ from bisect_celery.environment import LocalRunner, build
 from bisect_celery.errors import UserError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Kind
-from bisect_celery.stack.node import EmbeddedNode
+from bisect_celery.stack.brokers.node import EmbeddedNode
 
 REQUIREMENTS = "celery==4.2.2\n"
 AS_OF = "2020-01-01T00:00:00Z"

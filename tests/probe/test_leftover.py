@@ -14,10 +14,10 @@ from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.probe import leftover
 from bisect_celery.probe.send import publish
-from bisect_celery.stack.management import Management
-from bisect_celery.stack.namespace import url_of
-from bisect_celery.stack.node import BrokerNode, EmbeddedNode
-from bisect_celery.stack.rabbitmq import RabbitNode
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.namespace import url_of
+from bisect_celery.stack.brokers.node import BrokerNode, EmbeddedNode
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode
 
 HEADERS: dict[str, Any] = {
     "lang": "py", "retries": 0, "eta": None, "late": False, "depth": -7, "large": 2**40, "text": "Grüße",

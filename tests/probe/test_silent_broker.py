@@ -15,8 +15,8 @@ from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.probe.events import EXCHANGE, Monitor
 from bisect_celery.probe.send import publish
-from bisect_celery.stack.management import Management
-from bisect_celery.stack.node import EmbeddedNode
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.node import EmbeddedNode
 
 ENOUGH = 14.0
 

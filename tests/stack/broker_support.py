@@ -11,8 +11,8 @@ import pytest
 
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import QueueCount
-from bisect_celery.stack.management import Management
-from bisect_celery.stack.rabbitmq import BrokerNode
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.node import BrokerNode
 
 _numbers = itertools.count(1)
 KINDS = ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)]

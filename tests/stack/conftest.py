@@ -8,7 +8,8 @@ import pytest
 from broker_support import KINDS, Namespace, fresh_namespace
 
 from bisect_celery.lab.cancel import Token
-from bisect_celery.stack.rabbitmq import BrokerNode, EmbeddedNode, RabbitNode
+from bisect_celery.stack.brokers.node import BrokerNode, EmbeddedNode
+from bisect_celery.stack.brokers.rabbitmq import RabbitNode
 
 
 @pytest.fixture(scope="session")

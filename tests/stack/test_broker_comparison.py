@@ -18,7 +18,7 @@ import pytest
 from amqp import spec
 from broker_support import Namespace, eventually, fresh_namespace
 
-from bisect_celery.stack.rabbitmq import BrokerNode
+from bisect_celery.stack.brokers.node import BrokerNode
 
 CLIENTS = 4
 QUEUES = 2

@@ -12,7 +12,7 @@ import pytest
 from broker_support import Namespace
 from pamqp import commands
 
-from bisect_celery.stack.embedded import wire
+from bisect_celery.stack.brokers.embedded import wire
 
 ROUNDS = 1000
 

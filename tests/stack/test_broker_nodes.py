@@ -22,9 +22,10 @@ from broker_support import KINDS, Namespace, eventually
 from bisect_celery import proc
 from bisect_celery.errors import Cancelled, InfraError, UserError
 from bisect_celery.lab.cancel import Token
-from bisect_celery.stack import rabbitmq
-from bisect_celery.stack.management import Management
-from bisect_celery.stack.rabbitmq import BrokerNode, EmbeddedNode, Installation, RabbitNode
+from bisect_celery.stack.brokers import rabbitmq
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.node import BrokerNode, EmbeddedNode
+from bisect_celery.stack.brokers.rabbitmq import Installation, RabbitNode
 
 ROOT = Path(__file__).resolve().parents[2]
 Ours = Callable[[BrokerNode], BrokerNode]
@@ -146,7 +147,7 @@ def test_the_embedded_broker_ends_with_whoever_started_it(tmp_path: Path) -> Non
     script = (
         "import os, signal, sys; from pathlib import Path\n"
         "from bisect_celery.lab.cancel import Token\n"
-        "from bisect_celery.stack.rabbitmq import EmbeddedNode\n"
+        "from bisect_celery.stack.brokers.node import EmbeddedNode\n"
         f"EmbeddedNode(Path({str(tmp_path)!r})).start(Token())\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -172,7 +173,7 @@ def test_the_embedded_broker_says_why_it_did_not_start(
 @pytest.mark.parametrize("way", [signal.SIGTERM, "eof"])
 def test_the_embedded_broker_says_goodbye(way: object, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret\n")
-    argv = [sys.executable, "-m", "bisect_celery.stack.embedded", "--announce", str(tmp_path / "announced"),
+    argv = [sys.executable, "-m", "bisect_celery.stack.brokers.embedded", "--announce", str(tmp_path / "announced"),
             "--user", "u", "--password-file", str(tmp_path / "password"), "--stdin-lifeline"]  # fmt: skip
     process = proc.start(argv, cwd=ROOT, stdin=True)
     try:
@@ -241,7 +242,7 @@ def test_an_ordinary_user_may() -> None:
         script = (
             "from pathlib import Path\n"
             "from bisect_celery.lab.cancel import Token\n"
-            "from bisect_celery.stack.rabbitmq import RabbitNode\n"
+            "from bisect_celery.stack.brokers.rabbitmq import RabbitNode\n"
             "node = RabbitNode(Path('data'))\n"
             "node.start(Token()); print(node.version); node.stop()\n"
         )

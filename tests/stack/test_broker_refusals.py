@@ -12,8 +12,8 @@ from amqp.exceptions import AMQPNotImplementedError
 from broker_support import Namespace, eventually, fresh_namespace
 
 from bisect_celery.lab.cancel import Token
-from bisect_celery.stack.embedded import queues
-from bisect_celery.stack.rabbitmq import EmbeddedNode
+from bisect_celery.stack.brokers.embedded import queues
+from bisect_celery.stack.brokers.node import EmbeddedNode
 
 REFUSED: dict[str, Callable[[amqp.Channel], object]] = {
     "x-max-priority": lambda channel: channel.queue_declare("q", arguments={"x-max-priority": 5}),

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bisect_celery.stack.embedded.broker import Broker
-from bisect_celery.stack.embedded.channel import Channel, Consumer
-from bisect_celery.stack.embedded.events import Confirmed, Deliver
-from bisect_celery.stack.embedded.queues import Content, Queue
-from bisect_celery.stack.embedded.routing import topic_matches
-from bisect_celery.stack.embedded.session import UNSENT_LIMIT, Session
+from bisect_celery.stack.brokers.embedded.broker import Broker
+from bisect_celery.stack.brokers.embedded.channel import Channel, Consumer
+from bisect_celery.stack.brokers.embedded.events import Confirmed, Deliver
+from bisect_celery.stack.brokers.embedded.queues import Content, Queue
+from bisect_celery.stack.brokers.embedded.routing import topic_matches
+from bisect_celery.stack.brokers.embedded.session import UNSENT_LIMIT, Session
 
 QUEUES = ("plain", "other", "mortal")
 CHANNELS = st.integers(0, 3)

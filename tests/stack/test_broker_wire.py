@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pamqp import commands, header
 from pamqp import frame as pamqp_frame
 
-from bisect_celery.stack.embedded import wire
-from bisect_celery.stack.embedded.faults import ChannelFault, ConnectionFault, Fault
-from bisect_celery.stack.embedded.handshake import credentials
+from bisect_celery.stack.brokers.embedded import wire
+from bisect_celery.stack.brokers.embedded.faults import ChannelFault, ConnectionFault, Fault
+from bisect_celery.stack.brokers.embedded.handshake import credentials
 
 METHODS = [
     commands.Queue.DeclareOk("q", 3, 1),

@@ -13,10 +13,10 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Companion, Owner, Place, Program
-from bisect_celery.stack.companions import broker_image
-from bisect_celery.stack.container import ContainerStack
-from bisect_celery.stack.container_engine import Engine
-from bisect_celery.stack.services import addresses
+from bisect_celery.stack.containers.companions import broker_image
+from bisect_celery.stack.containers.stack import ContainerStack
+from bisect_celery.stack.engine.api import Engine
+from bisect_celery.stack.services.protocol import addresses
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from bisect_celery.errors import UserError
-from bisect_celery.stack import compose
-from bisect_celery.stack.compose import Mount, Port, interpolate, load, parse
-from bisect_celery.stack.services import KINDS
+from bisect_celery.stack.compose import ours
+from bisect_celery.stack.compose.described import Mount, Port
+from bisect_celery.stack.compose.ours import load, parse
+from bisect_celery.stack.compose.variables import interpolate
+from bisect_celery.stack.services.protocol import KINDS
 
 TOP = Path(__file__).resolve().parents[2] / "docker-compose.yml"
 SERVICE = "services:\n  a:\n    image: x\n"
@@ -78,7 +80,7 @@ def test_images_are_chosen_by_the_environment() -> None:
 
 
 def test_the_file_at_the_top_is_the_one_we_read() -> None:
-    assert TOP.resolve() == compose.FILE
+    assert TOP.resolve() == ours.FILE
 
 
 @pytest.mark.parametrize(

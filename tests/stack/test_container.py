@@ -30,14 +30,14 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import Watch
 from bisect_celery.model import Build, Environment, Kind, Owner, Place, Probe, Program, Running, Tree, WorkerImage
-from bisect_celery.stack import container_sweep
-from bisect_celery.stack.container import ContainerStack
-from bisect_celery.stack.container_available import available
-from bisect_celery.stack.container_build import REPOSITORY
-from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
-from bisect_celery.stack.container_images import remove_image
-from bisect_celery.stack.container_kept import kept_volumes, remove_kept_volume
-from bisect_celery.stack.container_runner import builder_environment
+from bisect_celery.stack.containers import sweep as container_sweep
+from bisect_celery.stack.containers.available import available
+from bisect_celery.stack.containers.images import remove_image
+from bisect_celery.stack.containers.kept import kept_volumes, remove_kept_volume
+from bisect_celery.stack.containers.runner import builder_environment
+from bisect_celery.stack.containers.stack import ContainerStack
+from bisect_celery.stack.engine.api import OWNER_LABEL, Engine
+from bisect_celery.stack.engine.build import REPOSITORY
 
 pytestmark = pytest.mark.docker
 
@@ -581,7 +581,7 @@ from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Program
-from bisect_celery.stack.container import ContainerStack
+from bisect_celery.stack.containers.stack import ContainerStack
 
 state, layout = Path(sys.argv[1]), Path(sys.argv[2])
 authorities = Path(sys.argv[3]) if sys.argv[3] else None

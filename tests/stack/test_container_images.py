@@ -16,10 +16,10 @@ from bisect_celery import proc
 from bisect_celery.errors import Cancelled, InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import ImageOrder, Owner
-from bisect_celery.stack import compose
-from bisect_celery.stack.container_build import KEY_LABEL, REPOSITORY, buildkit_client
-from bisect_celery.stack.container_engine import Engine, labels
-from bisect_celery.stack.container_images import ContainerImages, Workshop, kept_images, remove_image
+from bisect_celery.stack.compose import ours
+from bisect_celery.stack.containers.images import ContainerImages, Workshop, kept_images, remove_image
+from bisect_celery.stack.engine.api import Engine, labels
+from bisect_celery.stack.engine.build import KEY_LABEL, REPOSITORY, buildkit_client
 
 pytestmark = pytest.mark.docker
 BASE = "bisect-celery/worker:local"
@@ -35,7 +35,7 @@ def engine() -> Iterator[Engine]:
 def shop(engine: Engine, tmp_path: Path) -> Iterator[Workshop]:
     """Everything but the docker client: what is built, the engine's classic builder builds."""
     owner = Owner(proc.machine_id(), proc.boot_id(), os.getpid(), proc.start_time(os.getpid()) or 0, "test-images")
-    worker = compose.load({}).services["worker"]
+    worker = ours.load({}).services["worker"]
     prefix = f"bisect-celery-test-{os.getpid()}-{time.monotonic_ns()}"
     yield Workshop(engine, worker, owner, prefix, tmp_path, "x86_64", {"PATH": "/nowhere"})
     for name, _ in kept_images(engine):

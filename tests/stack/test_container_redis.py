@@ -16,9 +16,9 @@ from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Owner, Place, Program
 from bisect_celery.probe.send import publish
-from bisect_celery.stack import container_redis
-from bisect_celery.stack.container import ContainerStack
-from bisect_celery.stack.container_engine import Engine
+from bisect_celery.stack.containers import redis_broker
+from bisect_celery.stack.containers.stack import ContainerStack
+from bisect_celery.stack.engine.api import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -37,7 +37,7 @@ with socket.create_connection((host, int(port)), timeout=5) as connection:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(container_redis, "PORTS", range(6379, 6381))  # so that one container is soon not enough
+    patch.setattr(redis_broker, "PORTS", range(6379, 6381))  # so that one container is soon not enough
     state = tmp_path_factory.mktemp("state")
     stack = ContainerStack(owner=OWNER, state=state, environ=os.environ, why="a test", broker="redis")
     stack.start(Token())

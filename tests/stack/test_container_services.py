@@ -13,8 +13,8 @@ import pytest
 from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Owner, Place, Program
-from bisect_celery.stack.container import ContainerStack
-from bisect_celery.stack.container_engine import Engine
+from bisect_celery.stack.containers.stack import ContainerStack
+from bisect_celery.stack.engine.api import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bisect_celery.errors import InfraError
-from bisect_celery.stack.container_ssh import words
-from bisect_celery.stack.endpoint import SOCKET, Endpoint, find
+from bisect_celery.stack.engine.endpoint import SOCKET, Endpoint, find
+from bisect_celery.stack.engine.ssh import words
 
 
 def context(folder: Path, name: str, host: str, *, skip: bool = False, tls: tuple[str, ...] = ()) -> None:

@@ -14,10 +14,10 @@ from broker_support import fresh_namespace
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Runner
-from bisect_celery.stack.management import Management
+from bisect_celery.stack.brokers.management import Management
+from bisect_celery.stack.brokers.node import BrokerNode
+from bisect_celery.stack.brokers.sharing import Sharing
 from bisect_celery.stack.process import ProcessPlace, ProcessStack
-from bisect_celery.stack.rabbitmq import BrokerNode
-from bisect_celery.stack.sharing import Sharing
 
 NOWHERE = Environment("", "", "")
 

@@ -14,8 +14,8 @@ import pytest
 from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Program, Runner
+from bisect_celery.stack.brokers.node import BrokerNode
 from bisect_celery.stack.process import ProcessPlace, ProcessStack
-from bisect_celery.stack.rabbitmq import BrokerNode
 
 NOWHERE = Environment("", "", "")
 PATH = (("PATH", os.defpath),)

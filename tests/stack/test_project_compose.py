@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bisect_celery.stack import project_compose
-from bisect_celery.stack.project_compose import NotResolved, Program, Resolved, find, resolve
+from bisect_celery.stack.compose import project
+from bisect_celery.stack.compose.project import NotResolved, Program, Resolved, find, resolve
 
 FILE = """\
 services:
@@ -72,5 +72,5 @@ def test_the_plugin_is_asked_before_the_program_of_old(tmp_path: Path, monkeypat
     (tmp_path / "docker").write_text("#!/bin/sh\necho \"docker: 'compose' is not a docker command.\" >&2; exit 1\n")
     assert find() == Program(("docker-compose",), "1.29.2")
     (tmp_path / "docker-compose").unlink()
-    monkeypatch.setattr(project_compose.shutil, "which", lambda _: None)
+    monkeypatch.setattr(project.shutil, "which", lambda _: None)
     assert find() is None

@@ -18,9 +18,9 @@ from bisect_celery.lab.cancel import Token
 from bisect_celery.probe import leftover
 from bisect_celery.probe.eyes import eyes
 from bisect_celery.probe.send import publish
-from bisect_celery.stack.namespace import Space
-from bisect_celery.stack.redis import RedisService, find_redis
-from bisect_celery.stack.redis_broker import RedisBroker
+from bisect_celery.stack.brokers.namespace import Space
+from bisect_celery.stack.brokers.redis import RedisBroker
+from bisect_celery.stack.services.redis import RedisService, find_redis
 
 pytestmark = pytest.mark.redis
 

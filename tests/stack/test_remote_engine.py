@@ -16,13 +16,15 @@ import pytest
 from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Owner
-from bisect_celery.stack import compose, container_sweep
-from bisect_celery.stack.container_about import About, about
-from bisect_celery.stack.container_available import STAND_INS
-from bisect_celery.stack.container_broker import ContainerBroker
-from bisect_celery.stack.container_door import Door
-from bisect_celery.stack.container_engine import OWNER_LABEL, Engine
-from bisect_celery.stack.endpoint import Endpoint, find
+from bisect_celery.stack.compose import ours
+from bisect_celery.stack.compose.described import Service
+from bisect_celery.stack.containers import sweep as container_sweep
+from bisect_celery.stack.containers.available import STAND_INS
+from bisect_celery.stack.containers.rabbitmq import ContainerBroker
+from bisect_celery.stack.engine.about import About, about
+from bisect_celery.stack.engine.api import OWNER_LABEL, Engine
+from bisect_celery.stack.engine.door import Door
+from bisect_celery.stack.engine.endpoint import Endpoint, find
 
 pytestmark = pytest.mark.docker
 
@@ -89,7 +91,7 @@ def owner_now() -> Owner:
 @pytest.fixture
 def echoing(engine: Engine) -> Iterator[str]:
     """A container without any network that sends back what comes to its port 5672."""
-    worker = compose.load(os.environ).services["dump"]
+    worker = ours.load(os.environ).services["dump"]
     image = worker.image if engine.image(worker.image) else STAND_INS["worker"]
     service = replace(worker, image=image, pid="", init=True, volumes=(), logging=("json-file", ()))
     container = engine.create(
@@ -151,10 +153,10 @@ def test_a_port_where_nobody_listens_ends_the_connection(engine: Engine, echoing
 
 
 def test_the_broker_publishes_only_where_what_is_published_is_ours(engine: Engine, remote: Endpoint) -> None:
-    service = compose.load({}).services["rabbitmq"]
-    everywhere = compose.load({"BISECT_CELERY_PUBLISH": "10.0.0.7"}).services["rabbitmq"]
+    service = ours.load({}).services["rabbitmq"]
+    everywhere = ours.load({"BISECT_CELERY_PUBLISH": "10.0.0.7"}).services["rabbitmq"]
 
-    def ports(through: Engine, described: compose.Service) -> int:
+    def ports(through: Engine, described: Service) -> int:
         return len(ContainerBroker(through, described, owner_now(), "p", {}, 1.0)._service.ports)
 
     assert ports(engine, service) == 0
@@ -170,7 +172,7 @@ def test_what_an_engine_is_and_cannot_keep(engine: Engine) -> None:
     assert found.processors >= 1
     poor = About("Docker", "26.1", True, "1", "", "x86_64", 2.0, memory=False, cpus=False, pids=True)
     assert (poor.name, poor.lacks) == ("Docker 26.1, rootless", ("it keeps no limits of memory and CPU",))
-    fitted = poor.fitted(compose.load({}).services["worker"])
+    fitted = poor.fitted(ours.load({}).services["worker"])
     assert (fitted.mem_limit, fitted.cpus) == (0, 0)
     assert fitted.pids_limit > 0
     podman = replace(poor, product="Podman", memory=True, cpus=True)

@@ -23,13 +23,13 @@ from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Environment, Owner, Runner
-from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
-from bisect_celery.stack.mysql import MySQLService, find_mysql
-from bisect_celery.stack.node import EmbeddedNode
-from bisect_celery.stack.postgres import PostgresService, find_postgres
+from bisect_celery.stack.brokers.node import EmbeddedNode
 from bisect_celery.stack.process import ProcessPlace, ProcessStack
-from bisect_celery.stack.redis import RedisService, find_redis
-from bisect_celery.stack.services import Bindings, Database, Service, Taken
+from bisect_celery.stack.services.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.services.mysql import MySQLService, find_mysql
+from bisect_celery.stack.services.postgres import PostgresService, find_postgres
+from bisect_celery.stack.services.protocol import Bindings, Database, Service, Taken
+from bisect_celery.stack.services.redis import RedisService, find_redis
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = [pytest.param("postgres", marks=pytest.mark.postgres), pytest.param("mariadb", marks=pytest.mark.mariadb)]
@@ -247,8 +247,8 @@ def test_an_ordinary_user_may() -> None:
         script = (
             "from pathlib import Path\n"
             "from bisect_celery.lab.cancel import Token\n"
-            "from bisect_celery.stack.mariadb import MariaDBService, find_mariadb\n"
-            "from bisect_celery.stack.postgres import PostgresService, find_postgres\n"
+            "from bisect_celery.stack.services.mariadb import MariaDBService, find_mariadb\n"
+            "from bisect_celery.stack.services.postgres import PostgresService, find_postgres\n"
             "for kind, found in ((PostgresService, find_postgres()), (MariaDBService, find_mariadb())):\n"
             "    service = kind(Path('data', kind.kind), found)\n"
             "    service.start(Token()); service.fresh('a', Token()); service.drop('a'); service.stop()\n"
@@ -283,9 +283,9 @@ import os, signal, sys
 from pathlib import Path
 from bisect_celery import proc
 from bisect_celery.lab.cancel import Token
-from bisect_celery.stack.mariadb import MariaDBService, find_mariadb
-from bisect_celery.stack.postgres import PostgresService, find_postgres
-from bisect_celery.stack.redis import RedisService, find_redis
+from bisect_celery.stack.services.mariadb import MariaDBService, find_mariadb
+from bisect_celery.stack.services.postgres import PostgresService, find_postgres
+from bisect_celery.stack.services.redis import RedisService, find_redis
 owner = proc.own("killed")
 kinds = ((RedisService, find_redis()), (PostgresService, find_postgres()), (MariaDBService, find_mariadb()))
 bound = []

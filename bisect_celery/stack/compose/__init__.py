@@ -1,0 +1,1 @@
+"""Compose files: our own, read here, and a project's, resolved by a compose program."""

@@ -1,0 +1,1 @@
+"""What stands beside the broker: one protocol, and servers of this machine, from installed programs."""
