@@ -1,7 +1,7 @@
 """Where bisect-celery keeps things on this machine, and how big they are. Paths and sizes; it deletes nothing.
 
 The XDG base directories (https://specifications.freedesktop.org/basedir-spec/), each ours alone (mode 0700):
-state is what a session found, cache what can be built again, runtime the sockets of running sessions.
+state is what a session found, cache what can be built again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,6 @@ from pathlib import Path
 from bisect_celery.errors import InfraError
 
 NAME = "bisect-celery"
-# A Unix socket's path has room for 107 bytes (sun_path); a session's name in it takes up to this many.
-SOCKET_PATH_LIMIT = 107
-SOCKET_NAME_ROOM = 40
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Kept:
 
 
 class Home:
-    """The directories of one user. `environ` decides where they are; `BISECT_CELERY_HOME` puts all three in one.
+    """The directories of one user. `environ` decides where they are; `BISECT_CELERY_HOME` puts both in one.
 
     Raises InfraError when a directory cannot be made or belongs to somebody else.
     """
@@ -49,16 +45,14 @@ class Home:
         user = Path(values.get("HOME") or "~").expanduser()
         if own:
             root = Path(own).expanduser().absolute()
-            self.state, self.cache, runtime = root / "state", root / "cache", root / "run"
+            self.state, self.cache = root / "state", root / "cache"
         else:
             self.state = _base(values, "XDG_STATE_HOME", user / ".local" / "state") / NAME
             self.cache = _base(values, "XDG_CACHE_HOME", user / ".cache") / NAME
-            runtime = _base(values, "XDG_RUNTIME_DIR", self.state / "run") / NAME
-        self.runtime = runtime if _short_enough(runtime) else _short_runtime(self.state)
 
     def make(self) -> Home:
         """Make the directories, or take back what others may do in them. Returns itself."""
-        for path in (self.state, self.cache, self.runtime, self.sessions, self.repositories):
+        for path in (self.state, self.cache, self.sessions, self.repositories):
             private_folder(path)
         return self
 
@@ -90,17 +84,6 @@ class Home:
         """Where the private repository for `repository` (its common git directory) belongs; not made."""
         name = hashlib.sha256(os.fsencode(repository.resolve())).hexdigest()[:16]
         return self.repositories / f"{name}.git"
-
-    def socket(self, session: str) -> Path:
-        """The path of a session's socket, short enough for `sun_path`."""
-        name = _plain(session)
-        if len(name) > SOCKET_NAME_ROOM - 6:
-            name = hashlib.sha256(name.encode()).hexdigest()[:24]
-        return private_folder(self.runtime) / f"{name}.sock"
-
-    def size(self) -> int:
-        """Bytes on the disk below all three directories."""
-        return sum(folder_size(path) for path in dict.fromkeys((self.state, self.cache, self.runtime)))
 
     def kept(self) -> tuple[Kept, ...]:
         """What `clean` may offer to delete, the newest first. The database is none of it: it is not big."""
@@ -173,15 +156,3 @@ def _plain(session: str) -> str:
     if not session or "/" in session or session.startswith("."):
         raise ValueError(f"not a session id: {session!r}")
     return session
-
-
-def _short_enough(runtime: Path) -> bool:
-    return len(os.fsencode(runtime)) + 1 + SOCKET_NAME_ROOM <= SOCKET_PATH_LIMIT
-
-
-def _short_runtime(state: Path) -> Path:
-    """A folder of ours in the temporary directory, for homes too deep for a socket; the same one every time."""
-    name = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
-    base = Path(tempfile.gettempdir())
-    short = base if len(os.fsencode(base)) <= 30 else Path("/tmp")
-    return short / f"{NAME}-{os.geteuid()}-{name}"

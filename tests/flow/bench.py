@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,19 +108,14 @@ class Bench:
             }
 
     def left(self) -> list[str]:
-        """What no session may leave: scratch folders, sockets, temporary files."""
+        """What no session may leave: scratch folders and temporary files."""
         scratch = [str(path) for path in self.home.sessions.glob("*/scratch*")]
-        return scratch + [str(path) for path in (*self.temporary.iterdir(), *_entries(self.home.runtime))]
+        return scratch + [str(path) for path in self.temporary.iterdir()]
 
 
 def ended(process: subprocess.Popen[str], deadline: float = LONGEST) -> Ended:
     out, err = process.communicate(timeout=deadline)
     return Ended(process.returncode, out, err)
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from folder.iterdir()
 
 
 # --- processes -----------------------------------------------------------------------------------------
