@@ -12,7 +12,7 @@ from bisect_celery.cli.context import Context
 from bisect_celery.cli.hunting import as_data, hunt
 from bisect_celery.errors import UserError
 from bisect_celery.flow import history
-from bisect_celery.flow.incident import reopen
+from bisect_celery.flow.reopen import reopen
 from bisect_celery.report import render
 
 

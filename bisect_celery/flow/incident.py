@@ -1,59 +1,45 @@
-"""A whole incident, from GOOD and BAD to the report: the steps in order, and every way it can end."""
+"""A whole incident, from GOOD and BAD to the report: the steps in order."""
 
 from __future__ import annotations
 
 import datetime
-import json
-import shlex
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
-from bisect_celery import proc
 from bisect_celery.core.judge import Signature
-from bisect_celery.core.repeat import Noise
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
 from bisect_celery.flow.confirm import contradictions
+from bisect_celery.flow.contradicted import Contradicted, measured_apart
 from bisect_celery.flow.differences import differences
 from bisect_celery.flow.earlier import difference, provide
 from bisect_celery.flow.endings import Endings, left_by
 from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
-from bisect_celery.flow.hunt import Hunt, Hunted
-from bisect_celery.flow.narrow import Narrow
+from bisect_celery.flow.hunt import Hunt
+from bisect_celery.flow.narrow import narrowed
+from bisect_celery.flow.particulars import project_versions, task_candidates, versions
+from bisect_celery.flow.reopen import keep_request, resolved
 from bisect_celery.flow.session import Room, opened, plan_of, running, trials_of, upgraded_from
 from bisect_celery.flow.start_line import blamed, differing
-from bisect_celery.flow.sweep import REQUEST
-from bisect_celery.flow.tell import (
-    headline,
-    likeliest,
-)
 from bisect_celery.flow.trials import BudgetSpent, Trials
-from bisect_celery.flow.weigh import Weigh, Weighed
+from bisect_celery.flow.weigh import Weigh
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
 from bisect_celery.lab.earlier import Earlier
 from bisect_celery.lab.lab import Lab
 from bisect_celery.model import (
-    Culprit,
-    Judged,
     Outcome,
     Request,
     Revision,
     Session,
-    Skipped,
-    Tally,
 )
 from bisect_celery.report.build import build
 from bisect_celery.report.render import write
-from bisect_celery.store import codec
 
 # Parent, culprit, cause alone, culprit without it: three rounds of each, and a few more to be sure of the culprit.
 CONFIRMING = 14
 # Where it is measured, a tree takes so many starts, controls included.
 MEASURED_STARTS = 5
-# How often a confirmation may contradict the belief search before nobody is named.
-MOST_WEIGHED = 4
 
 
 @dataclass(frozen=True)
@@ -92,50 +78,11 @@ def investigate(
             room.request = replace(
                 request, good=good.sha, bad=bad.sha, upgrade_from=before.sha if before is not None else None
             )
-            _keep_request(room)
+            keep_request(room)
             room.store.begin(room.session)
         span = Range(between.count, between.steps, good.short, bad.short)
         bases = between.merge_bases if between.kind == "diverged" else ()
         return Investigation(room, good, bad, span, bases).run()
-
-
-def resolved(command: str, request: Request, good: Revision, bad: Revision) -> str:
-    """The command to repeat, with the commits that its names meant."""
-    words = shlex.split(command)
-    both = f"{request.good}..{request.bad}"
-    if both in words:
-        return shlex.join(f"{good.short}..{bad.short}" if word == both else word for word in words)
-    named = [{request.good: good.short, request.bad: bad.short}.get(word, word) for word in words]
-    if request.good in words and request.bad not in words:
-        named.insert(words.index(request.good) + 1, bad.short)
-    return shlex.join(named)
-
-
-def reopen(home: Home, session_id: str) -> Request:
-    """The request of an unfinished session, with its values. Raises UserError when it is gone."""
-    path = home.session_folder(session_id) / REQUEST
-    try:
-        return codec.decode(Request, json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"Session {session_id} cannot go on: its request is gone.", "Start it again.") from error
-
-
-def _keep_request(room: Room) -> None:
-    """What `resume` needs and the database must not know; it goes when the session is finished.
-
-    Whole before the session is in the store: whatever can be resumed has its request.
-    """
-    draft = room.scratch / REQUEST
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(codec.encode(room.request)))
-    draft.rename(room.folder / REQUEST)
-
-
-def versions() -> tuple[tuple[str, str], ...]:
-    """Ours: the tool and what it drives."""
-    ours = tuple((name, metadata.version(name)) for name in ("bisect-celery", "kombu", "docker", "uv"))
-    git = proc.run(["git", "--version"], deadline=10, check=False).text().removeprefix("git version").strip()
-    return (*ours, ("git", git))
 
 
 class Investigation:
@@ -151,7 +98,7 @@ class Investigation:
         self._as_of = max(good, bad, key=lambda end: datetime.datetime.fromisoformat(end.date)).date
         self._trials: Trials | None = None
         self._hunt: Hunt | None = None
-        self._weigh: Weigh | None = None
+        self._contradicted: Contradicted | None = None
         self._infra: InfraError | None = None
         self._signature: Signature | None = None
         self._earlier: Earlier | None = None
@@ -190,7 +137,7 @@ class Investigation:
         if lab.python_doubt is not None:
             self._room.listener(Note(lab.python_doubt))
         self._room.request = replace(self._room.request, stack=facts.name, broker=facts.broker, python=python)
-        _keep_request(self._room)
+        keep_request(self._room)
 
     def _forget(self) -> None:
         """Nothing was found out, and nothing can go on: the request, with its values, must not stay."""
@@ -258,29 +205,12 @@ class Investigation:
             good_trial=ends.good.trial.number,
             bad_trial=bad.trial.number,
             differences=(*differences(trials.terms.plan, lab.stack.facts, ends), *difference(self._earlier)),
-            task_candidates=self._task_candidates(ends.good),
+            task_candidates=task_candidates(self._room, self._good, self._bad, ends.good),
             versions=(*versions(), *project_versions(ends.good)),
         )
 
-    def _task_candidates(self, good: Judged) -> tuple[str, ...]:
-        """Where no task was named: registered tasks whose module changed in the range."""
-        if self._room.request.probe.task is not None:
-            return ()
-        changed = self._room.repository.changed_paths(self._good.tree, self._bad.tree)
-        modules = {path.removesuffix(".py").replace("/", ".") for path in changed if path.endswith(".py")}
-        names = [
-            name
-            for name in good.trial.observation.worker.registered
-            if not name.startswith("celery.") and any(_ends_module(module, name) for module in modules)
-        ]
-        if names:
-            self._room.listener(Note("Tasks whose code changed in the range: " + ", ".join(names[:8])))
-        return tuple(names)
-
     def _narrow(self, culprit: Revision, trials: Trials) -> None:
-        self._room.save(culprit=Culprit(culprit))
-        found = Narrow(self._room.repository, trials, self._room.listener).run(culprit, self._parents_of(culprit))
-        self._room.save(culprit=found)
+        found = narrowed(self._room, trials, culprit)
         wrong = contradictions(found)
         if wrong:
             told = f"{culprit.short} was found, but its confirmation contradicts the search: {'; '.join(wrong)}."
@@ -288,93 +218,19 @@ class Investigation:
         else:
             self._endings.with_culprit(found)
 
-    # --- where trials contradict one another ----------------------------------------------------------
-
     def _weigh_up(self, trials: Trials, why: str) -> None:
-        """The belief search, narrowing and confirming, until nothing contradicts what was found.
-
-        It weighs single starts; one that is measured says nothing alone, so that there a contradiction is the end.
-        """
         if trials.terms.standard.judges:
-            found = self._room.session.culprit
-            if found is not None and not any(_denied(row) for row in found.confirmation):
-                told = "Not every start of its confirmation could be told: they differ too much here."
-                self._endings.end(Outcome.COMMIT_ONLY, f"{headline(found)} {told}")
-                return
-            left = (found.revision,) if found is not None else self._suspects()
-            self._endings.end(
-                Outcome.CANDIDATES, f"{why} Measures that contradict each other name nobody.", candidates=left,
-                advice=("A quieter machine, or an `--effect` that stands out from how much starts differ here.",),
-            )  # fmt: skip
+            measured_apart(self._room, self._endings, why, self._suspects)
             return
-        trials.note(f"{why} From here on every start is evidence, and none is proof.")
-        trials.reuse = False
-        self._room.save(culprit=None)  # whatever stops it from here on, what was contradicted is not told
-        weigh = self._weigh = Weigh(
-            self._room.repository,
-            trials,
-            self._room.request,
-            self._room.listener,
-            self._good,
-            self._bad,
-            self._merge_bases,
+        self._contradicted = Contradicted(
+            self._room, trials, self._endings, self._good, self._bad, self._merge_bases, self._signature
         )
-        for _ in range(MOST_WEIGHED):
-            # Narrowing holds to what one commit showed; the search to what the bad end did, or to any failure.
-            trials.terms.signature = self._signature
-            trials.rejudge()
-            self._room.save(culprit=None)
-            weighed = weigh.run()
-            self._remember_weighed(weigh, weighed)
-            if weighed.culprit is None or weighed.noise is None:
-                self._endings.unnamed(weigh, weighed)
-                return
-            found = self._confirmed_often(trials, weighed.culprit, weighed.noise)
-            wrong = contradictions(found)
-            older = weigh.older(found.confirmation)
-            if older:
-                self._endings.without_culprit(Hunted(weighed.culprit, bad_parents=older))
-                return
-            unsure = weigh.unsure(found.confirmation, self._parents_of(weighed.culprit))
-            if unsure:
-                self._end_beside(weighed.culprit, unsure, found)
-                return
-            if not wrong:
-                self._endings.with_culprit(found, dict(weighed.probabilities)[weighed.culprit.sha])
-                return
-            trials.note(f"{weighed.culprit.short}: its confirmation contradicts the search: {'; '.join(wrong)}.")
-        weigh.hear()
-        self._room.save(culprit=None, probabilities=weigh.probabilities())
-        told = f"Nothing that was found could be confirmed. {likeliest(weigh)}"
-        self._endings.end(Outcome.CANDIDATES, told, candidates=weigh.candidates(), advice=(self._endings.more_time(),))
+        self._contradicted.run(why)
 
-    def _remember_weighed(self, weigh: Weigh, weighed: Weighed) -> None:
-        skipped = tuple(
-            Skipped(weigh.revision(sha), f"{judged.judgement.symptom}: {judged.judgement.rule}")
-            for sha, judged in weigh.skipped().items()
-        )
-        self._room.save(bisect_log=weigh.log(weighed.culprit), probabilities=weighed.probabilities)
-        self._endings.remember_skipped(skipped, weighed.culprit, weighed.candidates)
-
-    def _parents_of(self, culprit: Revision) -> tuple[Revision, ...]:
-        parents = tuple(self._room.repository.parents(culprit))
-        return parents[:1] if self._room.request.first_parent else parents
-
-    def _end_beside(self, culprit: Revision, unsure: tuple[Revision, ...], found: Culprit) -> None:
-        """What was found stands on a parent that, when it was to be confirmed, did not work either."""
-        why = {row.tree.label: f"in {row.other} of {row.tried} starts it did not work" for row in found.confirmation}
-        more = tuple(Skipped(parent, why[parent.short]) for parent in unsure)
-        self._room.save(culprit=None)
-        self._endings.remember_skipped((*self._room.session.skipped, *more), None, (*unsure, culprit))
-        self._endings.without_culprit(Hunted(culprit, unsure_parents=unsure, first=culprit))
-
-    def _confirmed_often(self, trials: Trials, culprit: Revision, noise: Noise) -> Culprit:
-        self._room.save(culprit=Culprit(culprit))
-        found = Narrow(self._room.repository, trials, self._room.listener, noise).run(
-            culprit, self._parents_of(culprit)
-        )
-        self._room.save(culprit=found)
-        return found
+    @property
+    def _weigh(self) -> Weigh | None:
+        """The search where starts are weighed, once it came to that."""
+        return self._contradicted.weigh if self._contradicted is not None else None
 
     def _suspects(self) -> tuple[Revision, ...]:
         """The commits that can still be the first bad one; before the search began, all of the range."""
@@ -391,21 +247,3 @@ class Investigation:
         folder = self._room.request.output or self._room.folder / "report"
         write(build(session, self._room.redactor, self._room.redactor.exact), folder)
         return Ended(session, folder, self._room.folder, self._infra)
-
-
-def project_versions(good: Judged) -> tuple[tuple[str, str], ...]:
-    """What the project ran with at its good end, which is what a reader looks for."""
-    worker = good.trial.observation.worker
-    said = (("the project's celery", worker.celery), ("the project's python", worker.python))
-    return tuple((name, version) for name, version in said if version)
-
-
-def _denied(row: Tally) -> bool:
-    """Whether a start showed the opposite of what is claimed, and not merely nothing."""
-    return row.tried - row.other > row.failed if row.should_fail else row.failed > 0
-
-
-def _ends_module(module: str, task: str) -> bool:
-    """Whether `orders.tasks.mail` is defined in `src.orders.tasks`, whatever folder the app lives in."""
-    home = task.rpartition(".")[0]
-    return bool(home) and (module == home or module.endswith("." + home))

@@ -11,6 +11,7 @@ from bisect_celery.core.repeat import ALPHA, MOST_STARTS, MOST_UNCLEAR, Noise, S
 from bisect_celery.flow.confirm import Confirm, contradictions, unfinished
 from bisect_celery.flow.ends import as_tree
 from bisect_celery.flow.events import Listener, Remaining
+from bisect_celery.flow.session import Room
 from bisect_celery.flow.trials import NEVER_RUNS, BudgetSpent, Trials
 from bisect_celery.model import Atom, Culprit, Revision, Tally, Tree, Verdict
 from bisect_celery.repo.private import PrivateRepository
@@ -46,6 +47,20 @@ class Taken:
     def of(self, numbers: Iterable[int]) -> tuple[Atom, ...]:
         wanted = frozenset(numbers)
         return tuple(atom for atom in self.atoms if atom.number in wanted)
+
+
+def narrowed(room: Room, trials: Trials, culprit: Revision, noise: Noise | None = None) -> Culprit:
+    """A commit that was found, narrowed and confirmed, and kept in the session's record before and after."""
+    room.save(culprit=Culprit(culprit))
+    found = Narrow(room.repository, trials, room.listener, noise).run(culprit, parents_of(room, culprit))
+    room.save(culprit=found)
+    return found
+
+
+def parents_of(room: Room, culprit: Revision) -> tuple[Revision, ...]:
+    """Those that the search looks at."""
+    parents = tuple(room.repository.parents(culprit))
+    return parents[:1] if room.request.first_parent else parents
 
 
 class Narrow:

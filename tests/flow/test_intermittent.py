@@ -20,7 +20,8 @@ from bisect_celery.cli.exits import OF_OUTCOME
 from bisect_celery.errors import Cancelled
 from bisect_celery.flow.ask import Typed, request
 from bisect_celery.flow.events import Event, Note
-from bisect_celery.flow.incident import Ended, investigate, reopen
+from bisect_celery.flow.incident import Ended, investigate
+from bisect_celery.flow.reopen import reopen
 from bisect_celery.flow.trials import BudgetSpent
 from bisect_celery.home import Home
 from bisect_celery.lab.cancel import Token
