@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_container_services import look, place_of
+from container_support import look, place_of, started
 
-from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
-from bisect_celery.model import Companion, Owner, Place, Program
+from bisect_celery.model import Companion, Place, Program
 from bisect_celery.stack.containers.companions import broker_image
 from bisect_celery.stack.containers.stack import ContainerStack
 from bisect_celery.stack.engine.api import Engine
@@ -20,7 +18,6 @@ from bisect_celery.stack.services.protocol import addresses
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-OWNER = Owner(proc.machine_id(), proc.boot_id(), os.getpid(), proc.start_time(os.getpid()) or 0, "test-companions")
 SERVERS, PYTHON = "bisect-celery/services:local", "bisect-celery/worker:local"
 SHOP = (("POSTGRES_USER", "shop"), ("POSTGRES_PASSWORD", "pw"))
 COMPANIONS = (
@@ -41,15 +38,8 @@ print(urllib.request.urlopen("http://search:9200/index", timeout=5).read().decod
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
-    state = tmp_path_factory.mktemp("state")
-    stack = ContainerStack(owner=OWNER, state=state, environ=os.environ, why="a test", companions=COMPANIONS)
-    stack.start(Token())
-    try:
+    with started("test-companions", tmp_path_factory.mktemp("state"), companions=COMPANIONS) as stack:
         yield stack
-    finally:
-        stack.stop()
-    with Engine.connect() as engine:
-        assert not [name for found in engine.owned().values() for name, label in found if label == OWNER.label()]
 
 
 def asked(place: Place) -> str:

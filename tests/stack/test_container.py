@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from container_support import owned_by, owner_now, started
 
 from bisect_celery import proc
 from bisect_celery.core.deadline import Deadlines
@@ -58,34 +59,12 @@ def authorities() -> Path | None:
     return Path(path) if path else None
 
 
-def owner_now(session: str) -> Owner:
-    """An owner's label without declaring it for the whole test process, as `proc.own` would."""
-    started = proc.start_time(os.getpid())
-    assert started is not None
-    return Owner(proc.machine_id(), proc.boot_id(), os.getpid(), started, session)
-
-
-def owned_by(owner: Owner) -> list[str]:
-    with Engine.connect() as engine:
-        return [
-            f"{kind} {name}"
-            for kind, found in engine.owned().items()
-            for name, label in found
-            if label == owner.label()
-        ]
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
-    owner = owner_now("test-stack")
-    made = ContainerStack(
-        owner=owner, state=tmp_path_factory.mktemp("state"), environ=environ(), why="a test", ca_bundle=authorities()
-    )
-    made.start(Token())
-    yield made
-    made.stop()
-    made.stop()
-    assert owned_by(owner) == []
+    state = tmp_path_factory.mktemp("state")
+    with started("test-stack", state, environ=environ(), ca_bundle=authorities()) as made:
+        yield made
+        made.stop()  # and once more
 
 
 @pytest.fixture(scope="module")

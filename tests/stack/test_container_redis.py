@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from container_support import place_of, started
 from kombu import Connection
 
-from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.lab.cancel import Token
-from bisect_celery.model import Environment, Owner, Place, Program
+from bisect_celery.model import Place, Program
 from bisect_celery.probe.send import publish
 from bisect_celery.stack.containers import redis_broker
 from bisect_celery.stack.containers.stack import ContainerStack
-from bisect_celery.stack.engine.api import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-OWNER = Owner(proc.machine_id(), proc.boot_id(), os.getpid(), proc.start_time(os.getpid()) or 0, "test-redis")
-ENVIRONMENT = Environment("none", "/usr/bin/python3", "/usr/bin")
 ASK = r"""
 import socket, sys
 host, port, *words = sys.argv[1:]
@@ -38,22 +35,11 @@ with socket.create_connection((host, int(port)), timeout=5) as connection:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
     patch = pytest.MonkeyPatch()
     patch.setattr(redis_broker, "PORTS", range(6379, 6381))  # so that one container is soon not enough
-    state = tmp_path_factory.mktemp("state")
-    stack = ContainerStack(owner=OWNER, state=state, environ=os.environ, why="a test", broker="redis")
-    stack.start(Token())
     try:
-        yield stack
+        with started("test-redis", tmp_path_factory.mktemp("state"), broker="redis") as stack:
+            yield stack
     finally:
-        stack.stop()
         patch.undo()
-    with Engine.connect() as engine:
-        assert not [name for found in engine.owned().values() for name, label in found if label == OWNER.label()]
-
-
-def place_of(stack: ContainerStack, name: str, tmp_path: Path) -> AbstractContextManager[Place]:
-    layout = tmp_path / f"layout-{name}"
-    layout.mkdir()
-    return stack.place(name, layout, ENVIRONMENT, tmp_path / f"artifacts-{name}", Token(), alone=False)
 
 
 def asked(place: Place, *words: str, of: Place | None = None) -> list[str]:

@@ -213,6 +213,7 @@ class _Postgres(_Talk):
 class _MariaDB(_Talk):
     script = _MARIADB
     dump: tuple[str, ...] = mariadb.DUMP
+    creates = "CREATE OR REPLACE USER"
 
     def __init__(self, companion: Companion, ask: Ask) -> None:
         super().__init__(companion, ask)
@@ -238,15 +239,18 @@ class _MariaDB(_Talk):
 
     def initial(self) -> str:
         """For images that have no entry point of their own."""
-        others = "User = '' OR (User = 'root' AND Host <> 'localhost')"
-        said = [f"DELETE FROM mysql.global_priv WHERE {others};", "FLUSH PRIVILEGES;"]
-        said += [f"ALTER USER IF EXISTS 'root'@'localhost' IDENTIFIED BY '{self._root}';"]
-        said += [f"CREATE OR REPLACE USER 'root'@'%' IDENTIFIED BY '{self._root}';"]
+        said = [*self._first(), f"{self.creates} 'root'@'%' IDENTIFIED BY '{self._root}';"]
         said += ["GRANT ALL PRIVILEGES ON *.* TO 'root'@'%' WITH GRANT OPTION;"]
         if self.user != "root":
-            said += [f"CREATE OR REPLACE USER '{self.user}'@'%' IDENTIFIED BY '{self.password}';"]
+            said += [f"{self.creates} '{self.user}'@'%' IDENTIFIED BY '{self.password}';"]
             said += [f"GRANT ALL PRIVILEGES ON `{self.main}`.* TO '{self.user}'@'%';"]
         return "\n".join(said) + "\n"
+
+    def _first(self) -> Sequence[str]:
+        """Nobody comes in without a password."""
+        others = "User = '' OR (User = 'root' AND Host <> 'localhost')"
+        root = f"ALTER USER IF EXISTS 'root'@'localhost' IDENTIFIED BY '{self._root}';"
+        return f"DELETE FROM mysql.global_priv WHERE {others};", "FLUSH PRIVILEGES;", root
 
     def ready(self) -> Sequence[str]:
         return self._client("-e", "SELECT 1")
@@ -279,15 +283,10 @@ class _MariaDB(_Talk):
 class _MySQL(_MariaDB):
     script = _MYSQL
     dump = mysql.DUMP
+    creates = "CREATE USER IF NOT EXISTS"
 
-    def initial(self) -> str:
-        said = [f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self._root}';"]
-        said += [f"CREATE USER IF NOT EXISTS 'root'@'%' IDENTIFIED BY '{self._root}';"]
-        said += ["GRANT ALL PRIVILEGES ON *.* TO 'root'@'%' WITH GRANT OPTION;"]
-        if self.user != "root":
-            said += [f"CREATE USER IF NOT EXISTS '{self.user}'@'%' IDENTIFIED BY '{self.password}';"]
-            said += [f"GRANT ALL PRIVILEGES ON `{self.main}`.* TO '{self.user}'@'%';"]
-        return "\n".join(said) + "\n"
+    def _first(self) -> Sequence[str]:
+        return (f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self._root}';",)
 
 
 _TALKS: Mapping[str, type[_Talk]] = {POSTGRES: _Postgres, MARIADB: _MariaDB, MYSQL: _MySQL}
