@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import re
 
+from bisect_celery.config.naming import part_of
+
 # A service by how projects name its variables and hosts, and the ports that it usually has.
 _SERVICES = (
     ("redis", re.compile(r"redis|valkey|^cache(?:_url)?$|:6379$", re.I)),
     ("mariadb", re.compile(r"maria", re.I)),
     ("mysql", re.compile(r"mysql|:3306$", re.I)),
     ("postgres", re.compile(r"postgres|pgsql|^pg|_pg_|^db$|(?:^|_)db_|database|:5432$", re.I)),
-)
-# The part of a binding by how a variable's name ends.
-_PARTS = (
-    ("url", re.compile(r"(?:URL|URI|DSN)$", re.I)),
-    ("password", re.compile(r"PASS(?:WORD|WD)?$", re.I)),
-    ("port", re.compile(r"PORT$", re.I)),
-    ("user", re.compile(r"USER(?:NAME)?$", re.I)),
-    ("host", re.compile(r"(?:HOST(?:NAME)?|SERVER|ADDR(?:ESS)?)$", re.I)),
-    ("name", re.compile(r"(?:NAME|DATABASE|_DB|^PGDATABASE)$", re.I)),
 )
 # These are set without being named, once there is such a service.
 SET = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "mariadb": "DATABASE_URL", "mysql": "DATABASE_URL"}
@@ -38,11 +31,6 @@ _NO_BINDING = re.compile(r"TEST|ENGINE|FLOWER|ADMIN|ROOT|BACKUP|(?:_DB_?)?INDEX$
 def service_of(name: str) -> str | None:
     """The service that a variable or host of this name is about: "redis", "mariadb", "mysql", "postgres"."""
     return next((service for service, pattern in _SERVICES if pattern.search(name)), None)
-
-
-def part_of(name: str) -> str | None:
-    """The part of a binding that a variable of this name takes: "url", "host", "port", "name", "user", "password"."""
-    return next((part for part, pattern in _PARTS if pattern.search(name)), None)
 
 
 def binding(name: str, value: str) -> tuple[str | None, str] | None:

@@ -9,17 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from bisect_celery.config.naming import stems_and_parts
 from bisect_celery.model import Companion
 
 REDIS = "redis"
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://\S+$")
-_PARTS = (
-    ("port", re.compile(r"_?PORT$")),
-    ("password", re.compile(r"_?PASS(?:WORD|WD)?$")),
-    ("user", re.compile(r"_?USER(?:NAME)?$")),
-    ("name", re.compile(r"_?(?:DB|NAME|DATABASE|DB_?NAME)$")),
-)
-_HOST = re.compile(r"_?(?:HOST(?:NAME)?|SERVER|ADDR(?:ESS)?)$")
+# These are not told by the stem alone: a URL says itself where it leads, and so does a host.
+_SAY_THEMSELVES = ("url", "host")
 # Under these names a database's own image reads what it is to be called, whatever the host's variable is.
 _USUAL_STEMS = {"postgres": ("POSTGRES", "PG"), "mariadb": ("MYSQL", "MARIADB"), "mysql": ("MYSQL",)}
 
@@ -30,8 +26,8 @@ def rebound(pairs: Iterable[tuple[str, str]], companions: Sequence[Companion]) -
     hosts = {name: _what(one) for one in companions for name in one.names}
     stems = {stem: "database" for one in companions for stem in _USUAL_STEMS.get(one.kind, ())}
     for name, value in pairs:
-        if (match := _HOST.search(name.upper())) and value.partition(":")[0] in hosts:
-            stems[name.upper()[: match.start()]] = hosts[value.partition(":")[0]]
+        if (host := value.partition(":")[0]) in hosts:
+            stems |= {stem: hosts[host] for stem, part in stems_and_parts(name) if part == "host"}
     return tuple((name, _rebound(name, value, hosts, stems)) for name, value in pairs)
 
 
@@ -45,10 +41,9 @@ def _rebound(name: str, value: str, hosts: Mapping[str, str], stems: Mapping[str
     host, colon, port = value.partition(":")
     if host in hosts and (not colon or port.isdigit()):
         return f"{{{hosts[host]}_host}}" + (f":{{{hosts[host]}_port}}" if colon else "")
-    for part, pattern in _PARTS:
-        match = pattern.search(name.upper())
-        what = stems.get(name.upper()[: match.start()]) if match else None
-        if what is not None and (what, part) != ("redis", "name"):
+    for stem, part in stems_and_parts(name):
+        what = stems.get(stem)
+        if what is not None and part not in _SAY_THEMSELVES and (what, part) != ("redis", "name"):
             return f"{{{what}_{part}}}"
     return value
 

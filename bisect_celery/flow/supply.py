@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bisect_celery.config.bindings import SET, part_of, service_of
+from bisect_celery.config.bindings import SET, service_of
+from bisect_celery.config.naming import part_of
 from bisect_celery.lab.missing import missing_in
 from bisect_celery.model import Failure, Fallback, Judged, Observation, Stage, Verdict
 from bisect_celery.stack.services.protocol import ALIASES
