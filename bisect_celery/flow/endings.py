@@ -70,7 +70,8 @@ class Endings:
 
     def more_time(self) -> str:
         """The advice after which a session can go on, as `end` knows."""
-        return f"Go on with more: `bisect-celery resume {self._room.session.id} --budget MINUTES`."
+        more = f"--budget {2 * self._room.request.budget:g}"
+        return f"Go on with more: `bisect-celery resume {self._room.session.id} {more}` (minutes in all)."
 
     def go_on(self) -> str:
         return f"Go on: `bisect-celery resume {self._room.session.id}`."

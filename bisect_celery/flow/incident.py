@@ -21,6 +21,7 @@ from bisect_celery.flow.particulars import project_versions, task_candidates, ve
 from bisect_celery.flow.reopen import keep_request, resolved
 from bisect_celery.flow.session import Room, opened, plan_of, running, trials_of, upgraded_from
 from bisect_celery.flow.start_line import blamed, differing
+from bisect_celery.flow.tell import to_go
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.flow.weigh import Weigh
 from bisect_celery.home import Home
@@ -195,7 +196,9 @@ class Investigation:
         each = trials.seconds_each() or 0.0
         count = 2 * self._between.steps + CONFIRMING
         count *= MEASURED_STARTS if trials.terms.standard.judges else 1
-        self._room.listener(Note(f"About {count} trials to go, {max(1, round(count * each / 60))} min."))
+        told = to_go(count - trials.to_replay(), each, trials.seconds_left())
+        if told is not None:
+            self._room.listener(Note(told))
 
     def _remember_ends(self, lab: Lab, trials: Trials, ends: Ends) -> None:
         bad = next(judged for judged in trials.judged if judged.trial.number == ends.bad.trial.number)

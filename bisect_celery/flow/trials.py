@@ -31,6 +31,11 @@ WAITING = frozenset(
 NEVER_RUNS = frozenset({Kind.BOOT_FAILED, Kind.ENVIRONMENT_FAILED})
 NEVER_REUSED = frozenset({Kind.UNKNOWN, Kind.BROKER_NOT_REDIRECTED, Kind.ENVIRONMENT_FAILED})
 
+MADE_OTHERWISE = (
+    "What was tried before the stop was tried under other conditions (an older bisect-celery, another broker or "
+    "overlay): it is not counted, and tried anew."
+)
+
 
 class BudgetSpent(Exception):
     """The minutes that the user gave are over."""
@@ -73,6 +78,7 @@ class Trials:
         stored = store.trials(session)
         self._replay = {(j.trial.tree.sha, j.trial.mode, j.trial.attempt): j.trial for j in stored}
         self._number = max((j.trial.number for j in stored), default=0)
+        self._told_of_others = False
         self._end = time.monotonic() + budget - sum(j.trial.seconds for j in stored if j.trial.reused is None)
         self.judged: list[Judged] = []
         self.gauge = Gauge(
@@ -95,6 +101,9 @@ class Trials:
         stored = self._replay.get((tree.sha, mode, attempt))
         if stored is not None and stored.digest == self._digest(self.terms.plan):
             return self._finish(stored, replayed=True)
+        if stored is not None and not self._told_of_others:
+            self._told_of_others = True
+            self.note(MADE_OTHERWISE)
         if self.reuse and purpose in REUSED and attempt == 1 and (known := self._known(tree, mode)) is not None:
             self._number += 1
             reused = replace(known, number=self._number, tree=tree, purpose=purpose, attempt=attempt)
@@ -247,6 +256,15 @@ class Trials:
         """What a trial takes here: the mean of the latest that were really made; None before the first."""
         taken = [judged.trial.seconds for judged in self.judged[-6:] if judged.trial.reused is None]
         return statistics.fmean(taken) if taken else None
+
+    def seconds_left(self) -> float:
+        """How much of the budget is left, not below 0."""
+        return max(0.0, self._end - time.monotonic())
+
+    def to_replay(self) -> int:
+        """How many trials of before a stop are still to be told again, as far as their conditions are today's."""
+        digest, told = self._digest(self.terms.plan), {judged.trial.number for judged in self.judged}
+        return sum(1 for trial in self._replay.values() if trial.digest == digest and trial.number not in told)
 
     def note(self, text: str) -> None:
         self._listener(Note(text))
