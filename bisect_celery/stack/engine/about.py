@@ -57,7 +57,8 @@ class About:
     @property
     def lacks(self) -> tuple[str, ...]:
         """What it cannot do that is done elsewhere, each in words."""
-        unkept = " and ".join(self._unlimited)
+        *others, last = self._unlimited or ("",)
+        unkept = f"{', '.join(others)} and {last}" if others else last
         return tuple(filter(None, (
             "" if self.walls else "trials have no route out, but reach what listens on its machine",
             unkept and f"it keeps no limits of {unkept}",

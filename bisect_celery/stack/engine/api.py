@@ -68,8 +68,14 @@ def told(doing: str) -> Iterator[None]:
         why = str(error.explanation or error).strip().rstrip(".")
         raise InfraError(f"The container engine could not {doing}: {why}.", _hint(why)) from error
     except _BROKEN as error:
-        why = re.sub(r"\s+", " ", str(error))[:200] or type(error).__name__
+        why = _plainly(error)
         raise InfraError(f"The container engine does not answer; asked to {doing}: {why}.", _ENGINE_HINT) from error
+
+
+def _plainly(error: BaseException) -> str:
+    """What went wrong, without how often and on what connection it was tried."""
+    words = re.sub(r"\s+", " ", str(error))
+    return words.partition("(Caused by ")[2][:200] or words[:200] or type(error).__name__
 
 
 def _hint(why: str) -> str:
@@ -91,13 +97,25 @@ def gone_is_fine() -> Iterator[None]:
             raise
 
 
+class _Client(docker.APIClient):  # type: ignore[misc]
+    """The SDK's client, which trusts an engine by what was said of this engine.
+
+    To requests a bundle in the environment (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE) is louder than its session's own
+    authorities: where a company's proxy wants one, no engine with certificates of its own would be believed, and one
+    that is not to be verified would be.
+    """
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        said = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, said, cert)
+
+
 class Engine:
     """One connection to the container engine. For one thread at a time."""
 
-    def __init__(self, client: docker.DockerClient, endpoint: Endpoint) -> None:
-        self._client = client
+    def __init__(self, api: docker.APIClient, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.api = client.api
+        self.api = api
 
     @classmethod
     def connect(
@@ -108,7 +126,7 @@ class Engine:
         url = brought(where.url) if where.url.startswith("ssh:") else where.url
         with told("tell its version"):
             tls = _tls(where.tls) if where.tls else False
-            return cls(docker.DockerClient(base_url=url, tls=tls, timeout=timeout, version=version or "auto"), where)
+            return cls(_Client(base_url=url, tls=tls, timeout=timeout, version=version or "auto"), where)
 
     def fresh(self, timeout: float = CALL_DEADLINE) -> Engine:
         """Another connection to the same engine, for another thread. Asks the engine nothing."""
@@ -116,7 +134,7 @@ class Engine:
 
     def close(self) -> None:
         with contextlib.suppress(*_BROKEN):
-            self._client.close()
+            self.api.close()
 
     def __enter__(self) -> Engine:
         return self

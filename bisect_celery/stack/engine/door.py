@@ -12,7 +12,6 @@ import contextlib
 import selectors
 import socket
 import ssl
-import struct
 import threading
 from dataclasses import replace
 from typing import Any
@@ -20,11 +19,11 @@ from typing import Any
 from bisect_celery.errors import InfraError
 from bisect_celery.stack.compose.described import Service
 from bisect_celery.stack.engine.api import Engine
+from bisect_celery.stack.engine.stream import HEADER
 
 LOOPBACK = "127.0.0.1"
 _CHUNK = 1 << 16
 _HELD = 1 << 20  # bytes of one direction that are read ahead of a slow reader
-_HEADER = struct.Struct(">BxxxL")  # of a frame: which stream, how long (Docker's Engine API, attach)
 _STDOUT = 1
 _LAST_WORDS = 5.0
 _AGAIN = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -165,13 +164,13 @@ class _Pump:
         return bool(data)
 
     def _unpack(self) -> None:
-        while len(self._frames) >= _HEADER.size:
-            stream, length = _HEADER.unpack_from(self._frames)
-            if len(self._frames) < _HEADER.size + length:
+        while len(self._frames) >= HEADER.size:
+            stream, length = HEADER.unpack_from(self._frames)
+            if len(self._frames) < HEADER.size + length:
                 return
             if stream == _STDOUT:
-                self._back += self._frames[_HEADER.size : _HEADER.size + length]
-            del self._frames[: _HEADER.size + length]
+                self._back += self._frames[HEADER.size : HEADER.size + length]
+            del self._frames[: HEADER.size + length]
 
 
 def _watch(selector: selectors.BaseSelector, end: Any, *, read: bool, write: bool) -> None:

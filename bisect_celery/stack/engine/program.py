@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from docker.utils.socket import STDERR, frames_iter
 
 from bisect_celery.errors import InfraError
 from bisect_celery.stack.engine.api import Engine
+from bisect_celery.stack.engine.stream import Stream
 
 STOP_DEADLINE = 20.0
 _SIGNALS = {int(number) for number in signal.valid_signals()}
@@ -38,8 +35,7 @@ class Watch:
         self._sink = sink
         self._own = engine.fresh()
         try:
-            self._stream = self._own.attach(container, stdin)
-            self._socket = _socket_of(self._stream)
+            self._stream = Stream(self._own.attach(container, stdin))
             engine.start(container)
         except BaseException:
             self._own.close()
@@ -49,8 +45,8 @@ class Watch:
 
     def _follow(self) -> None:
         try:
-            for stream, chunk in frames_iter(self._stream, tty=False):
-                self._sink(stream == STDERR, chunk)
+            for is_error, chunk in self._stream.frames():
+                self._sink(is_error, chunk)
             self.code = as_signal(self._own.wait(self.container))
             state = self._own.state(self.container)
             if state is None:
@@ -62,15 +58,13 @@ class Watch:
             self.trouble = InfraError(f"A program's output was lost: {error}.", "Is the disk full?")
         finally:
             self.ended.set()
-            with contextlib.suppress(OSError):
-                self._stream.close()
-                self._socket.close()
+            self._stream.close()
             self._own.close()
 
     def write(self, data: bytes) -> None:
         """Write to its standard input. Silently nothing when it already went away: its exit tells the story."""
         with contextlib.suppress(OSError):
-            self._socket.sendall(data)
+            self._stream.write(data)
 
     def join(self, deadline: float) -> None:
         self._thread.join(deadline)
@@ -79,12 +73,6 @@ class Watch:
 def as_signal(code: int) -> int:
     """An exit status as the engine and its init tell it, 128 + signal, as Python tells it: negative."""
     return -(code - 128) if code - 128 in _SIGNALS else code
-
-
-def _socket_of(stream: Any) -> socket.socket:
-    """The socket below the file that the SDK wraps around it, which only reads."""
-    found: socket.socket = getattr(stream, "_sock", stream)
-    return found
 
 
 class ContainerRunning:
