@@ -139,7 +139,8 @@ class Companion:
     reset in place, "rabbitmq" where our broker plays it, "" for all others, which begin anew in each trial. `command`
     and `entrypoint` are empty where the image's own serve. `health` are the words of its healthcheck, as Compose writes
     them (`CMD-SHELL`, `CMD`). `after` are the companions that come first. `files` are (path in the container, content)
-    of configuration that the project keeps in its repository; `ports` what it listens on, where the file says so.
+    of configuration that the project keeps in its repository, and of secrets; `ports` what it listens on, where the
+    file says so.
     """
 
     name: str
@@ -181,6 +182,7 @@ class Request:
     `project_broker` is the scheme of the broker's URL in the project's files (None: they name none).
     `fallback` is what the project shows as an example of its variables, used where a trial says that one is missing.
     `remote_engine` says that the container engine may be on another machine, `rabbitmq_image` is the broker's image.
+    `worker_files` are the compose file's secrets and configs for the worker: (path in its container, content).
     """
 
     repository: Path
@@ -220,6 +222,7 @@ class Request:
     fallback: Fallback | None = None
     remote_engine: bool = False
     rabbitmq_image: str | None = None
+    worker_files: tuple[tuple[str, bytes], ...] = ()
 
 
 # --- revisions, trees, atoms -------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bisect_celery.config.compose import Composed, files_beside, order_of, understood, usual_files
+from bisect_celery.config.compose import Composed, files_beside, filled_in, order_of, understood, usual_files
 from bisect_celery.config.compose import Read as ReadCompose
 from bisect_celery.config.detect import Detected, detect
-from bisect_celery.config.example import fallback
+from bisect_celery.config.dotenv import variables_of
+from bisect_celery.config.example import as_copied, fallback, our_word_for, stand_in
+from bisect_celery.config.handed import handed_paths
 from bisect_celery.config.images import with_image
 from bisect_celery.config.listing import FolderListing, Listing
 from bisect_celery.config.load import Loaded, Variable, load, relative
@@ -21,18 +23,24 @@ __all__ = [
     "Loaded",
     "ReadCompose",
     "Variable",
+    "as_copied",
     "describe",
     "detect",
     "fallback",
     "files_beside",
+    "filled_in",
+    "handed_paths",
     "led_to_ours",
     "load",
     "order_of",
+    "our_word_for",
     "relative",
+    "stand_in",
     "to_request",
     "told_of_compose",
     "told_of_message",
     "understood",
     "usual_files",
+    "variables_of",
     "with_image",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bisect_celery.config.handed import Handed
 from bisect_celery.config.listing import Cached
 from bisect_celery.model import Companion
 
@@ -44,10 +45,11 @@ MOST = 1_000_000
 
 
 def companions_of(
-    document: Body, root: str, worker: str, files: Cached
-) -> tuple[tuple[Companion, ...], tuple[str, ...]]:  # fmt: skip
-    """Those that are started, each after those that it needs, and what the user ought to know of the others."""
-    yard = _Yard(document, root, worker, files)
+    document: Body, root: str, worker: str, files: Cached, handed: Handed, profiles: frozenset[str] = frozenset()
+) -> tuple[tuple[Companion, ...], tuple[str, ...]]:
+    """Those that are started, each after those that it needs, and what the user ought to know of the others. `profiles`
+    are those that are on by themselves."""
+    yard = _Yard(document, root, worker, files, handed, profiles)
     names = [name for name in yard.sorted() if yard.stands_beside(name)]
     notes = []
     if left := [name for name in yard.needed if name not in names and name != worker and not yard.own(name)]:
@@ -64,6 +66,8 @@ class _Yard:
     root: str
     worker: str
     files: Cached
+    handed: Handed
+    profiles: frozenset[str]
 
     @property
     def services(self) -> Mapping[str, Body]:
@@ -103,7 +107,12 @@ class _Yard:
             return True
         body = self.services[name]
         front = _FRONT.search(_repository(self.image(name) or "")) or any(map(self.own, self._behind(name)))
-        return not front and not body.get("profiles")
+        return not front and self._on(body)
+
+    def _on(self, body: Body) -> bool:
+        """Whether `up` alone starts it: services of a profile wait until somebody names that."""
+        profiles = set(map(str, body.get("profiles") or ()))
+        return not profiles or "*" in self.profiles or bool(profiles & self.profiles)
 
     def own(self, name: str) -> bool:
         """Whether it runs the project's code: it is built (and no server that we know), or has the worker's image, or
@@ -186,7 +195,7 @@ def _companion(yard: _Yard, name: str, names: Sequence[str]) -> Companion:
         entrypoint=tuple(words_of(body.get("entrypoint"))),
         health=_health(body.get("healthcheck")),
         after=tuple(other for other in _after(body) if other in names),
-        files=tuple(_files(body, yard)),
+        files=(*_files(body, yard), *yard.handed.files(body)),
         ports=tuple(_ports(body)),
         user=str(body.get("user") or ""),
     )

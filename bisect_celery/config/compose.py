@@ -10,16 +10,17 @@ import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
-from bisect_celery.config import dotenv, secret
 from bisect_celery.config.commands import Command, worker_command
 from bisect_celery.config.companions import companions_of, is_code, pairs_of, words_of
+from bisect_celery.config.handed import Handed, inside
 from bisect_celery.config.listing import Cached
 from bisect_celery.config.load import Variable
+from bisect_celery.config.private import passwords_of, secrets_of
 from bisect_celery.config.values import KINDS
 from bisect_celery.errors import UserError
 from bisect_celery.model import Build, Companion, WorkerImage
@@ -79,6 +80,20 @@ def _texts(node: yaml.Node, keys: Sequence[str], plain: bool = True) -> Iterator
                 yield from _texts(value, keys)
 
 
+_FILLED_IN = re.compile(r"\$\$|\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?P<how>:?[-?+])?)")
+
+
+def filled_in(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The variables that fill compose files in and have no default there, and those of them that must have a value."""
+    plain: dict[str, None] = {}
+    required: dict[str, None] = {}
+    for match in (match for text in texts for match in _FILLED_IN.finditer(text)):
+        name, how = match["plain"] or match["name"], match["how"] or ""
+        if name and how.strip(":") in ("", "?"):
+            (required if how else plain).setdefault(name)
+    return tuple({**plain, **required}), tuple(required)
+
+
 def order_of(texts: Iterable[str]) -> tuple[str, ...]:
     """The services in the order in which a person wrote them down, which compose programs forget."""
     found: dict[str, None] = {}
@@ -101,7 +116,7 @@ class Composed:
     """What a project's compose file says. `services` are the names of all, `worker` which of them ours replaces ("":
     none could be told). `commands` are the start lines, the worker's first; `notes` what the user ought to know.
     `contents` are the files of the revision that were read, by their paths; `named` says by whom the file was. `broker`
-    is the scheme of the worker's broker."""
+    is the scheme of the worker's broker. `worker_files` are secrets and configs: (path in its container, content)."""
 
     files: tuple[str, ...]
     source: str
@@ -116,12 +131,14 @@ class Composed:
     contents: tuple[tuple[str, bytes], ...] = ()
     named: str = "found"
     broker: str | None = None
+    worker_files: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
 class Read:
     """A compose file that was resolved: its `document`, in the folder `root`; `order` are its services as written,
-    `private` the texts of files of variables."""
+    `private` the texts of files of variables. `handed` are the contents of its secrets and configs, by their paths in
+    the repository, `variables` all that fills the file in."""
 
     document: Mapping[str, Any]
     root: str
@@ -129,6 +146,8 @@ class Read:
     source: str
     order: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    handed: Mapping[str, bytes] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def understood(
@@ -169,13 +188,24 @@ def unknown_service(name: str, services: Sequence[str]) -> UserError:
 
 
 def _with_companions(composed: Composed, read: Read, contents: Cached) -> Composed:
-    found, notes = companions_of(read.document, read.root, composed.worker, contents)
+    handed = Handed(read.document, read.root, composed.source, read.handed, read.variables)
+    found, notes = companions_of(read.document, read.root, composed.worker, contents, handed, _profiles(read))
     pairs = [(one.name, one.value) for one in composed.variables]
     pairs += [pair for companion in found for pair in companion.environment]
+    services = read.document["services"]
+    started = [services[one.name] for one in found if one.kind != "rabbitmq"]
+    started += [services[composed.worker]] if composed.worker else []
+    hidden = [*handed.secrets(started), *passwords_of(found)]
     return replace(
-        composed, companions=found, secrets=_secrets(pairs, read.private, _known(read.document)),
-        notes=(*composed.notes, *notes),
+        composed, companions=found, secrets=secrets_of(pairs, read.private, hidden, _known(read.document)),
+        worker_files=handed.files(services[composed.worker]) if composed.worker else (),
+        notes=(*composed.notes, *notes, *handed.notes(started)),
     )  # fmt: skip
+
+
+def _profiles(read: Read) -> frozenset[str]:
+    """Those that are on by themselves: as the project's `.env` says, or the user."""
+    return frozenset(re.split(r"[\s,]+", read.variables.get("COMPOSE_PROFILES", ""))) - {""}
 
 
 # --- the worker --------------------------------------------------------------------------------------
@@ -243,14 +273,6 @@ def _image(body: Mapping[str, Any], root: str) -> WorkerImage | None:
     return WorkerImage(build=Build(context, dockerfile, target, kept))
 
 
-def inside(path: str, root: str) -> str | None:
-    """A path of the resolved file as seen from the repository's root, "" for the root; None where it lies outside."""
-    clean = posixpath.normpath(path)
-    if clean == root:
-        return ""
-    return clean[len(root) + 1 :] if clean.startswith(f"{root}/") else None
-
-
 # --- what it is given --------------------------------------------------------------------------------
 
 # What is a container's own business, and would be wrong in any other.
@@ -303,27 +325,6 @@ def _place(read: Read, body: Mapping[str, Any]) -> str | None:
     return None
 
 
-_SIMPLE = re.compile(r"[A-Za-z][A-Za-z_.-]*(?::\d+)?")
-
-
 def _known(document: Mapping[str, Any]) -> set[str]:
     """Names that everybody may read: of services, and of their images."""
     return {str(name) for name, body in document["services"].items() for name in (name, body.get("image"))}
-
-
-def _secrets(pairs: Sequence[tuple[str, str]], files: Sequence[str], known: set[str]) -> tuple[str, ...]:
-    """What must not be printed: values of secret names, passwords in addresses, and what stands in files of variables
-    but for plain words. A word that also stands under a plain name (POSTGRES_DB) is no secret."""
-    of_files: list[tuple[str, str]] = []
-    for text in files:
-        try:
-            of_files += [(name, value) for name, value in dotenv.parse(text).items() if value]
-        except dotenv.DotenvError:
-            continue
-    found = [one for name, value in pairs for one in secret.of_variable(name, value)]
-    for name, value in of_files:
-        found += secret.of_variable(name, value, private=not _SIMPLE.fullmatch(value))
-    plain = {
-        value for name, value in (*pairs, *of_files) if not secret.is_secret_name(name) and _SIMPLE.fullmatch(value)
-    }
-    return secret.unique(one for one in found if one not in plain and one not in known)

@@ -52,6 +52,14 @@ def parse(text: str) -> dict[str, str | None]:
     return found
 
 
+def variables_of(text: str) -> dict[str, str]:
+    """Those that have a value; none of a file that is no such file."""
+    try:
+        return {name: value for name, value in parse(text).items() if value is not None}
+    except DotenvError:
+        return {}
+
+
 def _value(text: str, at: int, known: dict[str, str | None]) -> tuple[str, int]:
     if match := _SINGLE.match(text, at):
         if _REST.match(text, match.end()):

@@ -11,7 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from bisect_celery.config.bindings import DATABASES, binding
+from bisect_celery.config.bindings import DATABASES, binding, part_of, service_of
 from bisect_celery.config.dotenv import DotenvError, parse
 from bisect_celery.config.listing import Cached, Listing
 from bisect_celery.model import Fallback
@@ -29,6 +29,8 @@ _FILES = tuple(
     )
 )
 _FOLDERS = ("", "docker", "config", "deploy", "compose", "envs", ".envs", "env", "etc")
+_MADE_TO_BE_COPIED = re.compile(r"example|sample|dist|template|default", re.I)
+_LINE = re.compile(r"^(?P<before>[ \t]*(?:export[ \t]+)?(?P<name>\w+)[ \t]*=[ \t]*)(?P<value>[^\r\n#]*)", re.M)
 _SECRET_KEY = re.compile(r"(?:^|_)SECRET_?KEY(?:_BASE)?$", re.I)
 
 
@@ -43,6 +45,40 @@ def fallback(listing: Listing, subfolder: str) -> Fallback | None:
         if found := {name: value for name, value in said.items() if value is not None}:
             return _fallback(path, found)
     return None
+
+
+def stand_in(path: str, files: Cached) -> str | None:
+    """What a project shows in place of a file that is not there, as everybody would copy it: `conf/.env.example` for
+    `conf/.env`. Another folder's only for a plain `.env`."""
+    folder, name = posixpath.split(path)
+    beside = sorted(one for one in files.paths if posixpath.dirname(one) == folder and one != path)
+    stem = name.strip(".").split(".")[0]
+    named = [one for one in beside if _MADE_TO_BE_COPIED.search(posixpath.basename(one)) and stem in one]
+    exact = [one for one in named if posixpath.basename(one).startswith(name)]
+    if found := [*exact, *named]:
+        return found[0]
+    return next((one for one in _candidates(files, folder) if one != path), None) if name == ".env" else None
+
+
+def as_copied(text: str) -> str:
+    """An example's text with what a person puts in: keys that projects refuse as shown, a database's empty password."""
+
+    def put(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"].strip().strip("\"'")
+        ours = _SECRET_KEY.search(name) or (not value and is_password_of_database(name))
+        return f"{match['before']}{own_word(name)}" if ours else match[0]
+
+    return _LINE.sub(put, text)
+
+
+def is_password_of_database(name: str) -> bool:
+    return service_of(name) in DATABASES and part_of(name) == "password"
+
+
+def our_word_for(name: str) -> str | None:
+    """A value of ours for a variable that nobody set and a project cannot be without; None where that is no key and no
+    password."""
+    return own_word(name) if _SECRET_KEY.search(name) or is_password_of_database(name) else None
 
 
 def is_example(path: str) -> bool:
@@ -69,7 +105,7 @@ def _fallback(path: str, said: dict[str, str]) -> Fallback:
     for name, value in said.items():
         found = binding(name, value)
         if found is None:
-            variables.append((name, _own_key(name) if _SECRET_KEY.search(name) else value))
+            variables.append((name, own_word(name) if _SECRET_KEY.search(name) else value))
             continue
         service = database if found[0] in DATABASES else found[0]
         variables.append((name, found[1]))
@@ -89,6 +125,6 @@ def _database(said: dict[str, str]) -> str:
     return "mysql" if other and not re.search(r"postg|\b5432\b", text, re.I) else "postgres"
 
 
-def _own_key(name: str) -> str:
-    """Projects refuse to start with the key that their example shows. The same one in every session."""
+def own_word(name: str) -> str:
+    """A secret of ours: projects refuse to start with the key that their example shows. The same in every session."""
     return hashlib.sha256(f"bisect-celery {name}".encode()).hexdigest()

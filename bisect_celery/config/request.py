@@ -74,6 +74,7 @@ def to_request(
         sources=tuple(sorted(sources.items())),
         worker_image=composed.image,
         companions=composed.companions,
+        worker_files=composed.worker_files,
     )
     request = dataclasses.replace(bare, **_said(loaded, ""))
     request = dataclasses.replace(request, beside=tuple(map(_words_of, request.beside)))

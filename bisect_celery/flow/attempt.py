@@ -131,7 +131,8 @@ def held_terms(typed: Typed, home: Home) -> Request:
         if kept is None:
             asked = request(typed, home)
             bare = replace(
-                asked, environment=(), secrets=(), overlays=(), sources=(), worker_image=None, companions=()
+                asked, environment=(), secrets=(), overlays=(), sources=(), worker_image=None, companions=(),
+                worker_files=(),
             )  # fmt: skip
             store.baseline_put(key, cast(Any, codec.encode(bare)))
             return asked

@@ -247,6 +247,7 @@ def under_terms_of_last(typed: Typed, home: Home) -> Request:
         secrets=now.secrets,
         worker_image=now.worker_image or session.request.worker_image,
         companions=now.companions,
+        worker_files=now.worker_files,
         stack=typed_or(typed, "stack", now.stack, session.request.stack),
         broker=typed_or(typed, "broker", now.broker, session.request.broker),
         rabbitmq_image=typed_or(typed, "rabbitmq_image", now.rabbitmq_image, session.request.rabbitmq_image),

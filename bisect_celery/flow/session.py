@@ -293,6 +293,8 @@ def digest(room: Room, lab: Lab, as_of: str) -> Callable[[Plan], str]:
             parts.append([[list(one) for one in facts.services], plan.migrate])
         if request.companions:
             parts.append(codec.encode(request.companions))
+        if request.worker_files:
+            parts.append(codec.encode(request.worker_files))
         if lab.workload is not None:
             parts.append(lab.workload.digest)
         if lab.worker_image is not None:

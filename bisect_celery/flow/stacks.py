@@ -61,6 +61,7 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         broker=kind,
         companions=request.companions,
         remote=request.remote_engine,
+        worker_files=request.worker_files,
     )
 
 
@@ -103,13 +104,20 @@ def for_processes(request: Request) -> Request:
     kinds = dict.fromkeys((*request.services, *(one.kind for one in theirs)))
     database = next((kind for kind in kinds if kind in DATABASES), None)
     services = tuple(kind for kind in kinds if kind not in DATABASES or kind == database)
-    return replace(led_to_ours(request, theirs), services=services, companions=(), worker_image=None)
+    return replace(led_to_ours(request, theirs), services=services, companions=(), worker_image=None,
+                   worker_files=())  # fmt: skip
 
 
 def left_out(request: Request) -> str | None:
-    """What the compose file has that only containers can be, in a sentence."""
+    """What the compose file has that only containers can be, in a sentence or two."""
     names = [one.name for one in request.companions if one.kind not in (*KINDS, BROKER)]
-    return f"Without containers there is no {', no '.join(names)}." if names else None
+    found = [f"Without containers there is no {', no '.join(names)}."] if names else []
+    if paths := [path for path, _ in request.worker_files]:
+        found.append(
+            f"Without containers there is no {', no '.join(paths)}: `--stack container`, or a file of the checkout for "
+            "the variable that leads there (`--overlay FILE:NAME --env VARIABLE={checkout}/NAME`)."
+        )
+    return " ".join(found) or None
 
 
 def image_was_asked_for(request: Request) -> bool:

@@ -208,7 +208,15 @@ class Store:
     def _columns(self, session: Session) -> dict[str, Any]:
         clean = scrub(dataclasses.replace(session, judged=()), self.redact)
         given = session.request  # what is withheld is marked as it was, not as it reads once secrets are taken out
-        request = dataclasses.replace(clean.request, environment=given.environment, worker_image=given.worker_image)
+        request = dataclasses.replace(
+            clean.request,
+            environment=given.environment,
+            worker_image=given.worker_image,
+            companions=tuple(
+                dataclasses.replace(one, environment=theirs.environment)
+                for one, theirs in zip(clean.request.companions, given.companions, strict=True)
+            ),
+        )
         private = dataclasses.replace(clean, request=self._keyring.withhold(request))
         body = cast(dict[str, Any], codec.encode(private))
         return {

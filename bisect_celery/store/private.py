@@ -24,6 +24,7 @@ KEY_BYTES = 32
 # A NUL cannot be in any environment: whoever passes a withheld value on to a program is stopped at once.
 MARK = "\0withheld:"
 GONE = "***"
+Pairs = tuple[tuple[str, str], ...]
 OBJECT_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Shorter ones are in half of all words; what is so short is found by its variable's name.
 SHORTEST = 4
@@ -40,24 +41,38 @@ class Keyring:
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
     def withhold(self, request: Request) -> Request:
-        """The request with every environment value replaced by its marked hash, and no secrets."""
-        kept = tuple(
-            (name, value if withheld(value) else self.mark(name, value)) for name, value in request.environment
+        """The request with every environment value replaced by its marked hash, no contents of files, no secrets."""
+        return dataclasses.replace(
+            request,
+            environment=self._marked(request.environment),
+            secrets=(),
+            worker_image=self._image(request),
+            companions=tuple(
+                dataclasses.replace(one, environment=self._marked(one.environment), files=_names(one.files))
+                for one in request.companions
+            ),
+            worker_files=_names(request.worker_files),
         )
-        return dataclasses.replace(request, environment=kept, secrets=(), worker_image=self._image(request))
+
+    def _marked(self, pairs: Pairs) -> Pairs:
+        return tuple((name, value if withheld(value) else self.mark(name, value)) for name, value in pairs)
 
     def _image(self, request: Request) -> WorkerImage | None:
         """The image without the values of its build's arguments."""
         image = request.worker_image
         if image is None or image.build is None:
             return image
-        kept = tuple(
-            (name, value if withheld(value) else self.mark(name, value)) for name, value in _arguments(request)
+        return dataclasses.replace(
+            image, build=dataclasses.replace(image.build, args=self._marked(_arguments(request)))
         )
-        return dataclasses.replace(image, build=dataclasses.replace(image.build, args=kept))
 
     def mark(self, name: str, value: str) -> str:
         return MARK + self.fingerprint(f"{name}={value}")
+
+
+def _names(files: Iterable[tuple[str, bytes]]) -> tuple[tuple[str, bytes], ...]:
+    """Files without what is in them, which may be a password."""
+    return tuple((path, b"") for path, _ in files)
 
 
 def withheld(value: str) -> bool:
@@ -84,7 +99,8 @@ def scrub(session: Session, redact: Redact) -> Session:
 def _replacements(request: Request) -> tuple[tuple[str, str], ...]:
     """(text, put instead), longest first, so that no part of one is left over by another."""
     found: dict[str, str] = {}
-    for name, value in (*request.environment, *_arguments(request)):
+    theirs = (pair for one in request.companions for pair in one.environment)
+    for name, value in (*request.environment, *_arguments(request), *theirs):
         if value and not withheld(value):
             found[shlex.quote(f"{name}={value}")] = f"{name}={GONE}"
             found[f"{name}={value}"] = f"{name}={GONE}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bisect_celery.config import Composed, ReadCompose, files_beside, order_of, understood, usual_files
+from bisect_celery.config import Composed, ReadCompose, files_beside, filled_in, order_of, understood, usual_files
 from bisect_celery.config.companions import base_image
 from bisect_celery.config.listing import Cached
 from bisect_celery.errors import UserError
@@ -33,9 +33,14 @@ class Tree(dict[str, str]):
 
 
 def said(
-    services: Mapping[str, Any], tree: Mapping[str, str] | None = None, *, private: str = "", **asked: Any
+    services: Mapping[str, Any], tree: Mapping[str, str] | None = None, *, private: str = "",
+    more: Mapping[str, Any] | None = None, handed: Mapping[str, bytes] | None = None,
+    variables: Mapping[str, str] | None = None, **asked: Any,
 ) -> Composed:  # fmt: skip
-    read = ReadCompose({"services": services}, ROOT, ("compose.yaml",), "compose.yaml", private=(private,))
+    read = ReadCompose(
+        {"services": services, **(more or {})}, ROOT, ("compose.yaml",), "compose.yaml",
+        private=(private,), handed=handed or {}, variables=variables or {},
+    )  # fmt: skip
     return understood(read, Cached(Tree(tree or {})), **asked)
 
 
@@ -172,3 +177,78 @@ services:
         "deploy/.env", "deploy/db.yml", "deploy/a.env", "outside.env", "deploy/sub/base.yml",
     )  # fmt: skip
     assert order_of([text]) == ("b", "a")
+
+
+def test_services_of_a_profile_wait_until_it_is_on_or_the_worker_needs_them() -> None:
+    services = {
+        "worker": {**WORKER, "depends_on": ["db"], "profiles": ["work"]},
+        "db": {"image": "postgres", "profiles": ["store"]},
+        "search": {"image": "elasticsearch", "profiles": ["search", "all"]},
+        "mail": {"image": "mailhog"},
+    }
+    assert set(beside(said(services))) == {"db", "mail"}
+    assert set(beside(said(services, variables={"COMPOSE_PROFILES": "all,more"}))) == {"db", "mail", "search"}
+    assert set(beside(said(services, variables={"COMPOSE_PROFILES": "*"}))) == {"db", "mail", "search"}
+
+
+# --- secrets and configs -------------------------------------------------------------------------------
+
+# As version 2 prints them; version 1 has them without the targets that nobody wrote, and knows files only.
+GIVEN: dict[str, Any] = {
+    "secrets": [
+        {"source": "db", "target": "/run/secrets/db"}, {"source": "api", "target": "key", "mode": 256},
+        {"source": "api", "target": "/etc/api.key"}, {"source": "token"}, "short",
+    ],
+    "configs": [{"source": "app"}, {"source": "app", "target": "/etc/app.conf"}, {"source": "inline"}],
+}  # fmt: skip
+SAID: dict[str, Any] = {
+    "secrets": {
+        "db": {"name": "shop_db", "file": f"{ROOT}/secrets/db.txt"}, "api": {"file": f"{ROOT}/secrets/api.txt"},
+        "token": {"environment": "TOKEN"}, "short": {"file": f"{ROOT}/short"}, "unused": {"external": True},
+    },
+    "configs": {"app": {"file": f"{ROOT}/app.conf"}, "inline": {"content": "a=1"}},
+}  # fmt: skip
+HELD = {
+    "secrets/db.txt": b"horse-9\n",
+    "secrets/api.txt": b"stable-8",
+    "short": b"x-7",
+    "app.conf": b"token = mane-6\n",
+}
+
+
+def test_the_worker_and_what_is_beside_it_are_handed_their_files() -> None:
+    database = {"image": "postgres", "environment": {"POSTGRES_PASSWORD_FILE": "/run/secrets/db"}, "secrets": ["db"]}
+    services = {"worker": {**WORKER, **GIVEN}, "db": database}
+    found = said(services, more=SAID, handed=HELD, variables={"TOKEN": "saddle-5"})
+    assert dict(found.worker_files) == {
+        "/run/secrets/db": b"horse-9\n", "/run/secrets/key": b"stable-8", "/etc/api.key": b"stable-8",
+        "/run/secrets/token": b"saddle-5", "/run/secrets/short": b"x-7",
+        "/app": b"token = mane-6\n", "/etc/app.conf": b"token = mane-6\n", "/inline": b"a=1",
+    }  # fmt: skip
+    assert found.companions[0].files == (("/run/secrets/db", b"horse-9\n"),)
+    assert {"horse-9", "stable-8", "saddle-5", "x-7", "mane-6"} <= set(found.secrets)
+    assert found.notes == ()
+
+
+def test_a_secret_that_nobody_has_is_one_word_of_ours_everywhere_and_it_is_said() -> None:
+    lost = {"secrets": {**SAID["secrets"], "api": {"external": True}, "short": {"file": "/srv/short"}},
+            "configs": {"app": {"external": True}, "inline": SAID["configs"]["inline"]}}  # fmt: skip
+    found = said({"worker": {**WORKER, **GIVEN}, "mail": {"image": "mailhog", "secrets": ["db"]}}, more=lost)
+    given = dict(found.worker_files)
+    assert given["/run/secrets/db"] == found.companions[0].files[0][1]
+    assert len({given[f"/run/secrets/{name}"] for name in ("db", "key", "token", "short")}) == 4
+    assert "/app" not in given
+    told = "; ".join(found.notes)
+    assert "secret db is a word of ours: secrets/db.txt is neither" in told
+    assert "`--overlay FILE:secrets/db.txt`" in told
+    assert "secret api is a word of ours: it is external (`--compose compose.yaml --compose MINE.yml`" in told
+    assert "`secrets: {api: {external: false, file: ./FILE}}`" in told
+    assert "secret token is a word of ours: TOKEN has no value (`--env TOKEN=VALUE`, `--pass TOKEN`)" in told
+    assert "secret short is a word of ours: its file is not in the repository" in told
+    assert "without the config app: it is external" in told
+    assert "unused" not in told
+
+
+def test_variables_without_a_default_fill_a_file_in() -> None:
+    text = "a: $PLAIN ${NAME} ${EMPTY-} ${USUAL:-x} $$NOT $${NOT} ${MUST:?say it} ${SET?} ${MORE:+y}"
+    assert filled_in([text, "b: ${NAME}"]) == (("PLAIN", "NAME", "MUST", "SET"), ("MUST", "SET"))

@@ -19,9 +19,10 @@ from bisect_celery.stack.services.protocol import addresses
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 SERVERS, PYTHON = "bisect-celery/services:local", "bisect-celery/worker:local"
-SHOP = (("POSTGRES_USER", "shop"), ("POSTGRES_PASSWORD", "pw"))
+SECRET = ("/run/secrets/db_password", b"pw\n")
+SHOP = (("POSTGRES_USER", "shop"), ("POSTGRES_PASSWORD_FILE", SECRET[0]))
 COMPANIONS = (
-    Companion("db", SERVERS, "postgres", ("db", "pg"), SHOP, ("postgres", "-c", "work_mem=7MB")),
+    Companion("db", SERVERS, "postgres", ("db", "pg"), SHOP, ("postgres", "-c", "work_mem=7MB"), files=(SECRET,)),
     Companion("store", SERVERS, "redis", ("store",), (), ("redis-server", "--requirepass", "x", "--appendonly", "yes")),
     Companion("mq", "rabbitmq:3", "rabbitmq", ("mq",)),
     Companion("absent", "bisect-celery/nobody-has-this:1", "", ("absent",)),
@@ -33,12 +34,14 @@ COMPANIONS = (
 ASK = """
 import socket, urllib.request
 print(urllib.request.urlopen("http://search:9200/index", timeout=5).read().decode(), socket.gethostbyname("mq"))
+print(repr(open("/run/secrets/db_password").read()))
 """
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
-    with started("test-companions", tmp_path_factory.mktemp("state"), companions=COMPANIONS) as stack:
+    made = started("test-companions", tmp_path_factory.mktemp("state"), companions=COMPANIONS, worker_files=(SECRET,))
+    with made as stack:
         yield stack
 
 
@@ -56,7 +59,9 @@ def test_each_trial_has_them_as_new(stack: ContainerStack, tmp_path: Path) -> No
         assert look(one, "postgres", "db", sql="SHOW work_mem") == ["7MB"]
         look(one, "postgres", "db", sql="CREATE DATABASE another")
         assert look(one, "redis", "store", redis="AUTH x\r\nINCR n")[0] == "+OK"
-        assert asked(one).startswith("empty ")
+        said = asked(one)
+        assert said.startswith("empty ")
+        assert r"'pw\n'" in said
         assert {"store:6379", "db:5432", "pg:5432", "search:9200"} <= addresses(one.bindings, walled=True)
         one.keep_database("key")
     with place_of(stack, "two", tmp_path) as two:

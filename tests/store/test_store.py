@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from bisect_celery.model import (
     Atom,
     AtomKind,
     Build,
+    Companion,
     Culprit,
     Edit,
     Judged,
@@ -74,7 +75,8 @@ def test_any_session_survives_another_process_reading_it(
     number = abs(any_judged.trial.number) % 1000
     any_judged = dataclasses.replace(any_judged, trial=dataclasses.replace(any_judged.trial, number=number))
     name = "some id"
-    request = dataclasses.replace(any_session.request, environment=(), secrets=())
+    withheld_anyway = {"environment": (), "secrets": (), "companions": (), "worker_files": ()}
+    request = dataclasses.replace(any_session.request, **withheld_anyway)
     kept = dataclasses.replace(any_session, id=name, judged=(any_judged,), request=request)
     with Store.open(tmp_path_factory.mktemp("any") / "store.sqlite3") as store:
         store.begin(kept)
@@ -194,6 +196,7 @@ def test_notes_are_kept_replaced_and_few(store: Store) -> None:
 # --- privacy -----------------------------------------------------------------------------------------
 
 CANARY = "c4n4ry-h7Qz"
+HANDED = ("/run/secrets/db", f"{CANARY} in a file".encode())
 
 
 def private_session() -> Session:
@@ -202,6 +205,10 @@ def private_session() -> Session:
         environment=(("MODE", "quiet"), ("SECRET_KEY", CANARY), ("EMPTY", ""), ("NOTE", "two words; $x")),
         secrets=(CANARY, "abc"),
         worker_image=WorkerImage(build=Build(args=(("CHANNEL", "a quiet one"), ("TOKEN", CANARY)))),
+        companions=(
+            Companion("db", "postgres", "postgres", environment=(("HINT", "two words; $x"),), files=(HANDED,)),
+        ),
+        worker_files=(HANDED,),
     )
     command = "bisect-celery run v1 --build-arg 'CHANNEL=a quiet one' --env MODE=quiet "
     command += f"--env 'SECRET_KEY={CANARY}' --env 'NOTE=two words; $x'"
@@ -215,7 +222,7 @@ def test_no_environment_value_and_no_secret_lies_in_the_files(store: Store, path
     assert len(files) >= 3
     for file in files:
         content = file.read_bytes()
-        for private in (CANARY, "two words; $x", "MODE=quiet", "a quiet one"):
+        for private in (CANARY, "two words; $x", "MODE=quiet", "a quiet one", b64encode(HANDED[1]).decode()):
             assert private.encode() not in content, file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -256,6 +263,8 @@ def test_names_come_back_with_marked_values_that_no_program_accepts(store: Store
     assert [name for name, _ in request.environment] == ["MODE", "SECRET_KEY", "EMPTY", "NOTE"]
     assert all(withheld(value) for _, value in request.environment)
     assert request.secrets == ()
+    assert request.worker_files == request.companions[0].files == ((HANDED[0], b""),)
+    assert all(withheld(value) for _, value in request.companions[0].environment)
     assert store.load().headline == "https://u:***@host is abc"
     with pytest.raises(ValueError, match="null byte"):
         subprocess.run([sys.executable, "-c", ""], env=dict(request.environment), check=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 
@@ -133,6 +134,19 @@ class CompanionDatabase:
         return all([databases.copy(one, f"{key}/{one}") for one in self._names])
 
 
+_IN_FILE = re.compile(r"((?:POSTGRES|MYSQL|MARIADB)_\w+)_FILE")
+
+
+def given(companion: Companion) -> dict[str, str]:
+    """What a server is told by its variables; those that name a file of its own (a secret) as what is in there."""
+    found, files = dict(companion.environment), dict(companion.files)
+    for name, path in companion.environment:
+        if (match := _IN_FILE.fullmatch(name)) and path in files:
+            del found[name]
+            found[match[1]] = files[path].decode("utf-8", "replace").rstrip("\n")
+    return found
+
+
 class _Talk(abc.ABC):
     """What a kind of server is told, by programs inside its container. `main` is the project's database; `credentials`
     are variables by which those programs are let in."""
@@ -142,7 +156,7 @@ class _Talk(abc.ABC):
 
     def __init__(self, companion: Companion, ask: Ask) -> None:
         self._server_is_asked = ask
-        self.given = dict(companion.environment)
+        self.given = given(companion)
         self.environment: Mapping[str, str] = self.given
         self.main, self.user, self.password = "", "", ""
         self.credentials: Mapping[str, str] = {}

@@ -66,6 +66,7 @@ class Room:
 
     `names` are of the session; the place's volumes come on top. `slot` is the container whose network they share,
     `tools` the folder of py-spy in the environments' volume. `image` is the project's own, where programs run in one.
+    `files` are (path, content) of what each program finds in its container besides the code.
     """
 
     composition: Composition
@@ -77,6 +78,7 @@ class Room:
     slot: str
     tools: str
     image: Image | None = None
+    files: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def programs(self) -> Service:
@@ -143,6 +145,9 @@ class ContainerPlace(InNamespace):
         container = self._create(self._room.programs, program.name, program.argv, dict(program.env), program)
         try:
             self._put_code(container)
+            if self._room.files:
+                files = {path.lstrip("/"): content for path, content in self._room.files}
+                self._engine.put(container, "/", archive_of(files))
             if not self._filled:
                 self._put_files(container)
                 self._filled = True

@@ -70,12 +70,14 @@ class ContainerStack:
         broker: str = RABBITMQ,
         companions: Sequence[Companion] = (),
         remote: bool = False,
+        worker_files: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """`state` is a folder for what is packed; `environ` the caller's environment, of which images, limits and
         the package index's settings are taken; `ca_bundle` certificates of the company's own, for builds only, as are
         `user_files`, by where they stand in a build's home.
         `why` says in words why this stack was taken; `services` stand beside the broker, and `more` may come in later.
         `broker` is its kind, one of `BROKERS`; `companions` are those of the project's compose file.
+        `worker_files` are (path, content) of what programs of trials find in their containers besides the code.
         `remote` says that the engine may be on another machine. Raises InfraError when no engine answers, UserError for
         one elsewhere that nobody asked for, and for a compose file that is not understood.
         """
@@ -107,6 +109,7 @@ class ContainerStack:
         self._databases: list[ContainerDatabase] = []
         self._versions: dict[str, str] = {}
         self._companions = tuple(companions)
+        self._worker_files = tuple(worker_files)
         self.absent: tuple[str, ...] = ()
         self.images: tuple[tuple[str, str], ...] = ()
         self.facts = self._describe()
@@ -330,8 +333,9 @@ class ContainerStack:
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
             room = Room(
-                self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools, image
-            )
+                self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools, image,
+                self._worker_files,
+            )  # fmt: skip
             taken = Taken.of(self._of_slot(slot), name, cancel)
             leaving.callback(taken.drop)
             mates = slots.mates(slot)
