@@ -11,9 +11,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from bisect_celery.config.bindings import DATABASES, binding, part_of, service_of
+from bisect_celery.config.bindings import DATABASES, binding, service_of
 from bisect_celery.config.dotenv import DotenvError, parse
 from bisect_celery.config.listing import Cached, Listing
+from bisect_celery.config.naming import part_of
 from bisect_celery.model import Fallback
 
 # Examples for developers come first: they are made to run as they are.
