@@ -820,6 +820,7 @@ class Image:
     `folder` is where the app's folder is in it, `root` the folder of the code that a trial's programs share (None: each
     has its own). `files` are (path in the laid-out tree, path in the image), put in for each trial; with `bare` nothing
     of what the image itself has in `root` is seen. `user` is the number of who runs programs, `variables` its ENV.
+    `left_out` are commands of its Dockerfile that were not run.
     """
 
     id: str
@@ -829,6 +830,7 @@ class Image:
     user: int
     variables: tuple[tuple[str, str], ...] = ()
     bare: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

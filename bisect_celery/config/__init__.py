@@ -11,11 +11,12 @@ from bisect_celery.config.handed import handed_paths
 from bisect_celery.config.images import with_image
 from bisect_celery.config.listing import FolderListing, Listing
 from bisect_celery.config.load import Loaded, Variable, load, relative
-from bisect_celery.config.request import describe, led_to_ours, to_request, told_of_compose, told_of_message
+from bisect_celery.config.request import STOOD_IN, describe, led_to_ours, to_request, told_of_compose, told_of_message
 from bisect_celery.config.settings import KEYS
 
 __all__ = [
     "KEYS",
+    "STOOD_IN",
     "Composed",
     "Detected",
     "FolderListing",

@@ -116,7 +116,8 @@ class Composed:
     """What a project's compose file says. `services` are the names of all, `worker` which of them ours replaces ("":
     none could be told). `commands` are the start lines, the worker's first; `notes` what the user ought to know.
     `contents` are the files of the revision that were read, by their paths; `named` says by whom the file was. `broker`
-    is the scheme of the worker's broker. `worker_files` are secrets and configs: (path in its container, content)."""
+    is the scheme of the worker's broker. `stood_in` are sentences of what nobody has and what is there instead.
+    `worker_files` are secrets and configs: (path in its container, content)."""
 
     files: tuple[str, ...]
     source: str
@@ -132,6 +133,7 @@ class Composed:
     named: str = "found"
     broker: str | None = None
     worker_files: tuple[tuple[str, bytes], ...] = ()
+    stood_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def _with_companions(composed: Composed, read: Read, contents: Cached) -> Compos
     return replace(
         composed, companions=found, secrets=secrets_of(pairs, read.private, hidden, _known(read.document)),
         worker_files=handed.files(services[composed.worker]) if composed.worker else (),
-        notes=(*composed.notes, *notes, *handed.notes(started)),
+        notes=(*composed.notes, *notes), stood_in=tuple(handed.notes(started)),
     )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ from bisect_celery.model import Companion, Probe, Request, Script, Step
 DEFAULT = "default"
 HIDDEN = "***"
 ELLIPSIS = "…"
+# Under this name a request's sources say what stands in for what nobody has.
+STOOD_IN = "compose stood in"
 MESSAGE = "message "
 
 
@@ -102,7 +104,9 @@ def _sources_of(composed: Composed) -> dict[str, str]:
     found["compose service"] = service_source(composed.source, composed.worker)
     if composed.broker:
         found["project's broker"] = found["compose service"]
-    found["compose told"] = "; ".join((*parts, *composed.notes))
+    found["compose told"] = "; ".join((*parts, *composed.notes, *composed.stood_in))
+    if composed.stood_in:
+        found[STOOD_IN] = "; ".join(composed.stood_in)
     return found
 
 

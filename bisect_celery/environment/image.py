@@ -152,7 +152,13 @@ def _built(layout: Path, build: Build, subfolder: str, overlays: frozenset[str],
     if not _within(folder, root):
         root = folder
     image = Image(
-        facts.id, folder, None if _SYSTEM.fullmatch(root) else root, made.laid, _number(look), _variables(facts, look)
+        facts.id,
+        folder,
+        None if _SYSTEM.fullmatch(root) else root,
+        made.laid,
+        _number(look),
+        _variables(facts, look),
+        left_out=made.left_out,
     )
     return _environment(key, look, image)
 

@@ -96,12 +96,12 @@ def _understood(
     said = config.understood(read, files, named=loaded.worker_services(), queue=loaded.text("queue"))
     read_all = {**found.contents, **handed}
     tracked = tuple((path, content) for path, content in read_all.items() if path in files.known)
-    notes = (*said.notes, *found.notes())
+    notes, stood_in = said.notes, (*found.notes(), *said.stood_in)
     if filled.ours:
-        notes = (*notes, f"nobody set {', '.join(filled.ours)}: a word of ours (`--env NAME=VALUE`)")
+        stood_in = (*stood_in, f"nobody set {', '.join(filled.ours)}: a word of ours (`--env NAME=VALUE`)")
     if resolved.unset:
         notes = (*notes, f"without a value there: {', '.join(resolved.unset)} (`--env NAME=VALUE`)")
-    return replace(said, notes=notes, contents=tracked, named=found.source)
+    return replace(said, notes=notes, stood_in=stood_in, contents=tracked, named=found.source)
 
 
 def _written(found: Files, root: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect_celery.config import STOOD_IN
 from bisect_celery.core.scenario import words
 from bisect_celery.flow.ends import Ends
+from bisect_celery.lab.lab import Lab
 from bisect_celery.lab.plan import (
     DATABASE_RESULTS,
     FAST_FLAGS,
@@ -12,7 +14,7 @@ from bisect_celery.lab.plan import (
     Plan,
     knows_fast_flags,
 )
-from bisect_celery.model import Difference, StackFacts
+from bisect_celery.model import Difference, Request, StackFacts, WorkerImage
 from bisect_celery.stack.brokers.redis import SCHEMES
 from bisect_celery.stack.services.protocol import DATABASES, NAMES, REDIS
 
@@ -20,9 +22,14 @@ OF_SERVICES = {REDIS_RESULTS: "a Redis of each trial's own", DATABASE_RESULTS: "
 AMQP = frozenset({None, "amqp", "amqps", "pyamqp", "librabbitmq", "rabbitmq"})
 
 
-def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Difference, ...]:
-    """Everything that differs for a reason of ours, the most telling first."""
+def differences(plan: Plan, lab: Lab, ends: Ends | None, request: Request) -> tuple[Difference, ...]:
+    """Everything that differs for a reason of ours, the most telling first. `request` is as it was asked."""
+    facts = lab.stack.facts
     found = [*_broker(facts, ends), *_results(plan, ends), *_worker(plan, ends), *_sender(plan)]
+    found += _image(request.worker_image, lab.worker_image, tuple(lab.left_out))
+    if (stood_in := dict(request.sources).get(STOOD_IN)) is not None:
+        why = "nobody has them here; the flags that give them stand beside each"
+        found.append(Difference("files and values of the compose file", "the project's", stood_in, why))
     if plan.example is not None:
         ours = f"those of {plan.example}, services' the trial's own"
         found.append(Difference("variables", "production's", ours, "`--env-file FILE`, `--env NAME=VALUE`"))
@@ -37,6 +44,27 @@ def differences(plan: Plan, facts: StackFacts, ends: Ends | None) -> tuple[Diffe
                                 "`--stack container` shuts them in"))  # fmt: skip
     found += _services(facts)
     return tuple(found)
+
+
+def _image(asked: WorkerImage | None, taken: WorkerImage | None, left_out: tuple[str, ...]) -> list[Difference]:
+    """What the project runs its worker in, and what trials ran in."""
+    if asked is None:
+        return []
+    theirs = f"built from {asked.build.dockerfile}" if asked.build is not None else str(asked.image)
+    if taken is None:
+        ours = "none: dependencies were installed from the project's files"
+        return [Difference("image", theirs, ours, "`--stack container`, `--image` or `--dockerfile`")]
+    ours = (
+        "of each revision's own Dockerfile"
+        if taken.build is not None
+        else "with each revision's code in place of its own"
+    )
+    ours += ", started without its entry point and health check"
+    why = "what an entry point does is `--migrate` and `--prepare` here"
+    if left_out:
+        ours += f", and built without {', '.join(f'`{command}`' for command in left_out)}"
+        why = f"a worker does without them; {why}"
+    return [Difference("image", theirs, ours, why)]
 
 
 def _services(facts: StackFacts) -> list[Difference]:

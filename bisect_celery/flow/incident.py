@@ -207,7 +207,10 @@ class Investigation:
             bad_symptom=bad.judgement.symptom,
             good_trial=ends.good.trial.number,
             bad_trial=bad.trial.number,
-            differences=(*differences(trials.terms.plan, lab.stack.facts, ends), *difference(self._earlier)),
+            differences=(
+                *differences(trials.terms.plan, lab, ends, self._room.session.request),
+                *difference(self._earlier),
+            ),
             task_candidates=task_candidates(self._room, self._good, self._bad, ends.good),
             versions=(*versions(), *project_versions(ends.good)),
         )

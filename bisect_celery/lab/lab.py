@@ -99,6 +99,7 @@ class Lab:
         self._redactor, self._cancel, self._says = redactor, cancel, says
         self.workload = workload
         self.worker_image, self._tells = worker_image, tells
+        self.left_out: dict[str, None] = {}  # commands of Dockerfiles that no build ran
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
 
     def make(self, order: Order) -> Made:
@@ -233,7 +234,7 @@ class Lab:
         """Built, or known to be built, for the tree laid out at `layout`: of its dependencies, or as its image."""
         images = self.stack.own_images() if self.worker_image is not None else None
         if self.worker_image is not None and images is not None:
-            return image_environment(
+            found = image_environment(
                 layout,
                 self.worker_image,
                 subfolder=subfolder,
@@ -243,6 +244,8 @@ class Lab:
                 says=self._says,
                 tells=self._tells,
             )
+            self.left_out |= dict.fromkeys(found.image.left_out if found.image is not None else ())
+            return found
         return build(
             layout,
             subfolder=subfolder,

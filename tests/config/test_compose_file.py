@@ -238,7 +238,7 @@ def test_a_secret_that_nobody_has_is_one_word_of_ours_everywhere_and_it_is_said(
     assert given["/run/secrets/db"] == found.companions[0].files[0][1]
     assert len({given[f"/run/secrets/{name}"] for name in ("db", "key", "token", "short")}) == 4
     assert "/app" not in given
-    told = "; ".join(found.notes)
+    told = "; ".join(found.stood_in)
     assert "secret db is a word of ours: secrets/db.txt is neither" in told
     assert "`--overlay FILE:secrets/db.txt`" in told
     assert "secret api is a word of ours: it is external (`--compose compose.yaml --compose MINE.yml`" in told

@@ -46,6 +46,7 @@ class FakeLab:
     python: str | None = None
     workload: None = None
     worker_image: None = None
+    left_out: tuple[str, ...] = ()
     python_doubt: None = None
     made: list[tuple[str, bool]] = field(default_factory=list)
     before: Callable[[int], None] = lambda number: None

@@ -53,9 +53,9 @@ services:
     assert variables["KEY"] == variables["SECRET_KEY"] != "change-me"
     assert len(variables["POSTGRES_PASSWORD"]) == 64
     assert dict(found.companions[0].environment)["POSTGRES_PASSWORD"] == variables["POSTGRES_PASSWORD"]
-    assert ".env is neither committed nor in your folder, so .env.example stands in" in found.notes
-    assert "conf/mail.env is neither committed nor in your folder, so conf/mail.env.dist stands in" in found.notes
-    assert any("conf/none.env" in note and "`--overlay FILE:conf/none.env`" in note for note in found.notes)
+    assert ".env is neither committed nor in your folder, so .env.example stands in" in found.stood_in
+    assert "conf/mail.env is neither committed nor in your folder, so conf/mail.env.dist stands in" in found.stood_in
+    assert any("conf/none.env" in note and "`--overlay FILE:conf/none.env`" in note for note in found.stood_in)
     assert "shop" not in found.secrets
 
 
@@ -69,7 +69,7 @@ def test_the_users_own_file_comes_before_an_example_and_names_the_compose_files(
     found = said(tmp_path, files, user={".env": "A=own\nCOMPOSE_FILE=dev.yml\nCOMPOSE_PROFILES=all\n"})
     assert (found.files, given(found)) == (("dev.yml",), {"A": "own"})
     assert [one.name for one in found.companions] == ["search"]
-    assert not any(".env" in note for note in found.notes)
+    assert not any(".env" in note for note in found.stood_in)
 
 
 def test_a_value_that_must_be_there_is_named_with_its_flag_and_a_password_is_ours(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_value_that_must_be_there_is_named_with_its_flag_and_a_password_is_our
     found = said(tmp_path / "two", files, env=["REGION=north", "PLACE=x"])
     assert given(found)["A"] == "north"
     assert len(given(found)["B"]) == 64
-    assert "nobody set DB_PASSWORD: a word of ours (`--env NAME=VALUE`)" in found.notes
+    assert "nobody set DB_PASSWORD: a word of ours (`--env NAME=VALUE`)" in found.stood_in
     with pytest.raises(UserError, match="cannot be resolved") as refused:
         said(tmp_path / "three", {}, user=files, compose=[str(tmp_path / "three" / "folder" / "compose.yaml")])
     assert "--env REGION=VALUE" in refused.value.hint
@@ -104,7 +104,7 @@ secrets: {{db_password: {{file: ./secrets/db.txt}}, api: {{file: secrets/api.txt
     }  # fmt: skip
     assert found.companions[0].files == (("/run/secrets/db_password", b"horse-staple-9\n"),)
     assert {"horse-staple-9", "from-an-overlay-3"} <= set(found.secrets)
-    assert found.notes == ()
+    assert found.notes == found.stood_in == ()
 
 
 def test_a_program_of_old_that_does_not_know_the_format_says_how_to_get_another(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def test_revisions_run_in_their_own_image_and_few_are_built(
     assert session.culprit is not None
     assert session.culprit.revision.sha == shas[2]
     assert [atom.path for atom in session.culprit.cause] == ["shop/tasks.py"]
+    (image_told,) = [one for one in session.differences if one.what == "image"]
+    assert image_told.theirs == "built from Dockerfile"
     trees = {judged.trial.tree.sha for judged in session.judged}
     assert len(trees) >= 3
     assert len(built()) == 2, built()
