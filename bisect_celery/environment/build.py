@@ -17,6 +17,7 @@ from bisect_celery.environment.caller import for_pip, installation_environment
 from bisect_celery.environment.dependencies import LOOKED_FOR, Dependencies, Kind, detect_dependencies
 from bisect_celery.environment.identity import Identity, identities
 from bisect_celery.environment.interpreter import choose_python
+from bisect_celery.environment.library import joined
 from bisect_celery.environment.plan import WISHES, Plan, best_match, plan
 from bisect_celery.environment.requirements import find_links, normalise
 from bisect_celery.environment.resolve import (
@@ -31,6 +32,7 @@ from bisect_celery.environment.resolve import (
 )
 from bisect_celery.environment.tree import Folder
 from bisect_celery.environment.user_files import with_pip_conf
+from bisect_celery.environment.wheel import put_built
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Environment, Failure, Runner, RunResult, Stage
 
@@ -48,12 +50,14 @@ def build(
     cancel: Cancel,
     on_progress: Progress | None = None,
     caller: Mapping[str, str] | None = None,
+    library: str = "",
 ) -> Environment:
     """The environment that the tree at `layout` asks for, from the cache or built.
 
     `as_of` is an ISO date-time: without a lock everything is resolved as if it were then. `python` is a version
     the user chose, None to ask the project's files. `caller` is the environment whose package index settings
-    are used (default: this process's), and the user's pip.conf where it says nothing. Raises EnvironmentFailed when
+    are used (default: this process's), and the user's pip.conf where it says nothing. `library` is the folder of a
+    library's revision that joins the app; what has to be built of it is put beside it. Raises EnvironmentFailed when
     the project's requirements cannot be had, UserError when there is no such Python, InfraError when the index or the
     machine fails.
     """
@@ -69,12 +73,15 @@ def build(
     bench = Bench(runner, path, version, as_of, environment, cancel)
     if virtualenv.is_needed(version):
         bench = _old_bench(bench, caller)
+    if library:
+        put_built(bench, folder, library, say)
     try:
         planned = plan(folder, found)
+        resolved = joined(bench, folder, found, library) if library else resolve(bench, folder, planned)
     except locks.UnreadableLock as error:
         reason = f"{found.files[0]} cannot be read: {error}."
         raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, reason)) from None
-    resolved = _with_setuptools(bench, folder, found, resolve(bench, folder, planned))
+    resolved = _with_setuptools(bench, folder, found, resolved)
     order = Order(planned, resolved, identities(folder, found, resolved.local))
     if not order.is_celery and "celery" not in resolved.names():
         raise EnvironmentFailed(_no_celery(planned))

@@ -1,7 +1,7 @@
 # ruff: noqa: UP006, UP031, UP035
 # Runs where environments are built, by whatever Python is there: standard library only, Python 3.6 and later, hence
 # typing's own names. Its source is handed over as `python -c`, with the job as one JSON argument.
-"""One locked step of building: a resolution, or an environment. Prints what uv prints; exits with uv's status.
+"""One locked step of building: a resolution, a wheel, or an environment. Prints what uv prints; exits with uv's status.
 
 A job names `target`. Its lock file is held (flock: the kernel drops it when we are killed) while the step runs,
 and a target that another session finished meanwhile is left as it is. An environment counts only with its marker,
@@ -30,6 +30,8 @@ def main(job: Job) -> int:
     with locked(target + ".lock"):
         if job["step"] == "resolve":
             return 0 if os.path.exists(target) else resolve(job, target)
+        if job["step"] == "wheel":
+            return 0 if os.path.exists(target) else wheel(job, target)
         return 0 if os.path.exists(os.path.join(target, job["marker"])) else install(job, target)
 
 
@@ -53,6 +55,16 @@ def resolve(job: Job, target: str) -> int:
         # The tree stands somewhere else next time: what is required of it is named relative to the folder.
         text = out.decode("utf-8", "replace").replace("file://" + tree + "/", os.path.relpath(tree, folder) + "/")
         write(target, text)
+    return code
+
+
+def wheel(job: Job, target: str) -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        code = shown(filled(job["command"], scratch=scratch))
+        if code == 0:
+            (made,) = glob.glob(os.path.join(scratch, "*.whl"))
+            shutil.copyfile(made, target + ".part")
+            os.rename(target + ".part", target)
     return code
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bisect_celery.environment import dependencies, identity, interpreter, sources
-from bisect_celery.environment.requirements import normalise, read_chain
+from bisect_celery.environment import dependencies, interpreter, sources, wheel
+from bisect_celery.environment.requirements import read_chain
 from bisect_celery.environment.tree import Folder
 from bisect_celery.model import Runner
 
@@ -35,19 +35,25 @@ def choose_python(layout: Path, subfolder: str, runner: Runner) -> tuple[str, st
     return interpreter.choose_python(Folder(layout), subfolder, runner)
 
 
-def source_roots(layout: Path, subfolder: str = "") -> tuple[str, ...]:
-    """Folders of the tree, relative to its root, to put on `PYTHONPATH` besides the app's own folder."""
+def source_roots(layout: Path, subfolder: str = "", library: str = "") -> tuple[str, ...]:
+    """Folders of the tree, relative to its root, to put on `PYTHONPATH` besides the app's own folder.
+
+    `library` is the folder of a library's revision that the app uses: its code, as it lies there or as it was built,
+    comes before all others.
+    """
     folder = Folder(layout)
+    first: tuple[str, ...] = ()
+    if library and folder.is_folder(wheel.beside(library)):
+        first = (wheel.beside(library),)
+    elif library:
+        first = tuple(
+            root for root in sources.source_roots(folder, "", (library,)) if f"{root}/".startswith(f"{library}/")
+        )
     found = dependencies.detect_dependencies(folder, subfolder)
     local: tuple[str, ...] = ()
     if found is not None and found.kind is dependencies.Kind.REQUIREMENTS:
         local = sources.local_folders(folder, read_chain(folder, found.files[0]).files[:1], found.folder)
     if found is not None and found.kind is dependencies.Kind.UV_LOCK:
         local = dependencies.workspace_folders(folder, found.folder)
-    return sources.source_roots(folder, subfolder, tuple(path for path in local if path != subfolder))
-
-
-def project_name(layout: Path, place: str) -> str | None:
-    """What the project in a folder of the tree is called when installed, normalised; None when it does not say."""
-    found = identity.identity(Folder(layout), place)
-    return normalise(found.name) if found is not None else None
+    found_roots = sources.source_roots(folder, subfolder, tuple(path for path in local if path != subfolder))
+    return tuple(dict.fromkeys((*first, *found_roots)))

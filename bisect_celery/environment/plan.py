@@ -33,7 +33,8 @@ class Plan:
     `uv`, run in `folder` of a tree that holds `inputs` (or the whole tree, when `whole`). `options` name
     indexes for the installation as well, and `indexes` are uv's own words for those that a project configures for
     uv. `ambiguous` are names that the lock holds in several versions.
-    `dated`: resolved as of a date; a lock as written is not.
+    `dated`: resolved as of a date; a lock as written is not. `only` is the one folder of the tree that counts
+    (None: all of it), `but` one that does not.
     """
 
     files: tuple[str, ...]
@@ -46,14 +47,22 @@ class Plan:
     ambiguous: tuple[tuple[str, tuple[str, ...]], ...] = ()
     dated: bool = True
     indexes: tuple[str, ...] = ()
+    only: str | None = None
+    but: str | None = None
 
     def digest(self, folder: Folder, *also: str) -> str:
         """The name of this plan's resolution: a hash over all it reads, and `also` (date, interpreter, platform)."""
         content = hashlib.sha256(json.dumps([self.folder, self.command, self.options, self.indexes, also]).encode())
-        inputs = whole_tree(folder) if self.whole else {}
+        inputs = {path: data for path, data in whole_tree(folder).items() if self.counts(path)} if self.whole else {}
         for path, data in sorted({**inputs, **self.inputs}.items()):
             content.update(json.dumps([path, hashlib.sha256(data).hexdigest()]).encode())
         return content.hexdigest()[:32]
+
+    def counts(self, path: str) -> bool:
+        """Whether a file or folder of the tree is one of those that a whole tree means here."""
+        if self.but is not None and f"{path}/".startswith(f"{self.but}/"):
+            return False
+        return self.only is None or f"{path}/".startswith(f"{self.only}/") or self.only.startswith(f"{path}/")
 
 
 def whole_tree(folder: Folder) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -154,13 +154,21 @@ def _source(folder: Folder, plan: Plan, pins: Sequence[str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bisect-celery-") as scratch:
         root = Path(scratch) / "tree"
         if plan.whole:
-            shutil.copytree(folder.layout, root, symlinks=True)
+            shutil.copytree(folder.layout, root, symlinks=True, ignore=_uncounted(folder, plan))
         for path, content in plan.inputs.items():
             target = root / path
             target.parent.mkdir(parents=True, exist_ok=True)
             extra = "".join(f"{pin}\n" for pin in pins) if path.endswith("-pins.txt") else ""
             target.write_bytes(content + extra.encode())
         yield root
+
+
+def _uncounted(folder: Folder, plan: Plan) -> Callable[[str, list[str]], set[str]]:
+    def ignored(place: str, names: list[str]) -> set[str]:
+        inside = Path(place).relative_to(folder.layout)
+        return {name for name in names if not plan.counts((inside / name).as_posix())}
+
+    return ignored
 
 
 def _settled(folder: Folder, plan: Plan, lines: tuple[str, ...]) -> Resolved:

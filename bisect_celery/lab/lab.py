@@ -26,7 +26,7 @@ from bisect_celery.lab.kept import kept
 from bisect_celery.lab.overlay import put as put_over
 from bisect_celery.lab.plan import Plan
 from bisect_celery.lab.watch import LEFT, Watch
-from bisect_celery.lab.workload import Workload
+from bisect_celery.lab.workload import LIBRARY, Workload
 from bisect_celery.model import (
     Environment,
     Failure,
@@ -224,7 +224,7 @@ class Lab:
             self._overlay(layout)
             self._says("environment")
             environment = self._environment(layout, order.plan.subfolder)
-            roots = source_roots(layout, order.plan.subfolder)
+            roots = source_roots(layout, order.plan.subfolder, self._library)
             plan = replace(order.plan, source_roots=roots)
             yield layout, environment, replace(plan, database_key=migrated.key(layout, plan, environment))
         finally:
@@ -254,7 +254,13 @@ class Lab:
             runner=self.stack.runner,
             cancel=self._cancel,
             on_progress=self._tells,
+            library=self._library,
         )
+
+    @property
+    def _library(self) -> str:
+        """Where in a laid-out tree a library's revision stands ("": none is under test)."""
+        return LIBRARY if self.workload is not None else ""
 
     def _lay_out(self, tree: str, layout: Path) -> None:
         layout.parent.mkdir(parents=True, exist_ok=True)

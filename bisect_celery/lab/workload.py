@@ -1,21 +1,18 @@
 """A library under test: the app that runs is another folder, the same at every revision of the library.
 
-The revision searched stands inside that folder and is required there as a package (`-e`), so that everything else goes
-its usual way: its own requirements are resolved with the app's, as of the session's one date; its name, version and
-entry points are known to the environment; its code comes first on the path and is never installed.
+The revision searched stands inside a copy of that folder and joins the app's packages there (`environment.library`),
+so that everything else goes its usual way: its name, version and entry points are known to the environment; its code
+comes first on the path and is never installed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bisect_celery.environment.dependencies import Kind
-from bisect_celery.environment.facade import detect_dependencies, project_name
-from bisect_celery.environment.requirements import name_of
+from bisect_celery.environment.facade import detect_dependencies
 from bisect_celery.errors import UserError
 
 # Where the revision stands in the laid-out workload.
@@ -34,28 +31,13 @@ class Workload:
         shutil.copytree(source, kept, symlinks=True, ignore=_ignored)
         self._kept = kept
         self.digest = content(kept)
-        found = detect_dependencies(kept)
-        if found is not None and found.kind is not Kind.REQUIREMENTS:
-            raise UserError(
-                f"The workload's dependencies stand in {found.files[0]}, to which no revision can be added.",
-                f"Write them into a requirements.txt in {source}: what it needs beside the library, and celery.",
-            )
+        if detect_dependencies(kept) is None:
+            (kept / "requirements.txt").write_text("celery\n", "utf-8")
 
     def lay_out(self, layout: Path, library: Callable[[Path], object]) -> None:
         """The whole tree of a trial in `layout` (made): the app, with the revision inside, laid out by `library`."""
         shutil.copytree(self._kept, layout, symlinks=True)
         library(layout / LIBRARY)
-        self._require(layout)
-
-    def _require(self, layout: Path) -> None:
-        """Name the revision in the app's requirements, in the place of any release of it."""
-        found = detect_dependencies(layout)
-        path = layout / (found.files[0] if found is not None else "requirements.txt")
-        lines = path.read_text("utf-8", "replace").splitlines() if found is not None else ["celery"]
-        library = project_name(layout, LIBRARY)
-        kept = [line for line in lines if library is None or name_of(line) != library]
-        here = posixpath.relpath(LIBRARY, found.folder or ".") if found is not None else LIBRARY
-        path.write_text("\n".join([*kept, f"-e ./{here}", ""]), "utf-8")
 
 
 def need_folder(workload: Path) -> Path:

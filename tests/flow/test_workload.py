@@ -72,7 +72,47 @@ def postage(weight):
         raise ValueError(weight)
     return float(weight * Decimal("2.5")) + HANDLING
 '''
-TIDIED = POSTAGE.replace('"""By weight in kilograms."""', '"""By weight, in kilograms."""').replace(" + HANDLING", "")
+SETUP = """\
+from setuptools import Extension, setup
+
+setup(ext_modules=[Extension("parcels._postage", ["src/parcels/postage.c"])])
+"""
+IN_C = '''\
+"""What a parcel costs."""
+
+from parcels._postage import postage
+
+__all__ = ["postage"]
+'''
+POSTAGE_C = """\
+#include <Python.h>
+
+/* What a parcel costs, by weight in kilograms. */
+#define HANDLING 5
+
+static PyObject *postage(PyObject *self, PyObject *weight)
+{
+    double kilograms = PyFloat_AsDouble(weight);
+
+    if (PyErr_Occurred())
+        return NULL;
+    return PyFloat_FromDouble(kilograms * 2.5 + HANDLING);
+}
+
+static PyMethodDef methods[] = {
+    {"postage", postage, METH_O, "By weight."},
+    {NULL, NULL, 0, NULL}
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_postage", NULL, -1, methods};
+
+PyMODINIT_FUNC PyInit__postage(void)
+{
+    return PyModule_Create(&module);
+}
+"""
+BROKEN_C = POSTAGE_C.replace("return NULL;", "return NULL")
+TIDIED_C = POSTAGE_C.replace("By weight.", "By weight, in kilograms.").replace(" + HANDLING", "")
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -84,21 +124,26 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def library(tmp_path: Path) -> tuple[Path, list[str]]:
-    """Six commits, of which the fourth breaks; one before it asks for what is not to be had."""
+    """Commits of Python, then of C, of which the sixth breaks; one asks for too much, one does not build."""
     folder = tmp_path / "parcels"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
     project = {"pyproject.toml": PROJECT.format(needs=""), "src/parcels/__init__.py": POSTAGE}
+    compiled = {
+        "pyproject.toml": PROJECT.format(needs=""), "setup.py": SETUP,
+        "src/parcels/__init__.py": IN_C, "src/parcels/postage.c": POSTAGE_C,
+    }  # fmt: skip
     return folder, [
         commit(folder, title, files, number)
         for number, (title, files) in enumerate(
             [
                 ("Begin", project),
                 ("Ask for too much", {"pyproject.toml": PROJECT.format(needs='"celery<2"')}),
-                ("Ask for less", {"pyproject.toml": PROJECT.format(needs="")}),
-                ("Tidy", {"src/parcels/__init__.py": TIDIED}),
+                ("Compute in C", compiled),
+                ("Lose a semicolon", {"src/parcels/postage.c": BROKEN_C}),
+                ("Find it", {"src/parcels/postage.c": POSTAGE_C}),
+                ("Tidy", {"src/parcels/postage.c": TIDIED_C}),
                 ("Say more", {"README.md": "Parcels.\n"}),
-                ("Say it all", {"README.md": "Parcels and postage.\n"}),
             ]
         )
     ]
@@ -110,33 +155,29 @@ def test_a_library_is_searched_under_an_app_that_stays(
     folder, shas = library
     shop = write(tmp_path / "shop", APP)
     bench = bench_at(folder)
-    ended = bench.run("run", shas[0], "HEAD", "--workload", str(shop))
+    ended = bench.run("run", shas[0], "HEAD", "--workload", str(shop), deadline=900.0)
     assert ended.code == 0, ended.text
     session = bench.session()
     culprit = session.culprit
     assert culprit is not None
-    assert culprit.revision.sha == shas[3], ended.text
+    assert culprit.revision.sha == shas[5], ended.text
     (atom,) = culprit.fix
     assert (atom.path, [line for line in atom.lines if "HANDLING" in line]) == (
-        "src/parcels/__init__.py",
-        ['-    return float(weight * Decimal("2.5")) + HANDLING'],
+        "src/parcels/postage.c",
+        ["-    return PyFloat_FromDouble(kilograms * 2.5 + HANDLING);"],
     )
     kinds = {one.trial.tree.label: str(one.judgement.symptom) for one in session.judged}
-    assert kinds.get(shas[1][:10], "environment-failed").startswith("environment-failed"), "what cannot be had, skips"
+    for number, why in ((1, "cannot be had"), (3, "does not build")):
+        assert kinds.get(shas[number][:10], "environment-failed").startswith("environment-failed"), f"what {why}, skips"
+    assert any(label in kinds for label in (shas[1][:10], shas[3][:10]))
     assert git(folder, "status", "--porcelain") == ""
     assert bench.left() == []
 
 
-def test_a_workload_that_no_revision_can_join_is_told(
+def test_a_workload_that_is_not_there_is_told(
     tmp_path: Path, library: tuple[Path, list[str]], bench_at: Callable[[Path], Bench]
 ) -> None:
     folder, shas = library
-    bench = bench_at(folder)
-    missing = bench.run("run", shas[0], "HEAD", "--workload", str(tmp_path / "nowhere"))
+    missing = bench_at(folder).run("run", shas[0], "HEAD", "--workload", str(tmp_path / "nowhere"))
     assert missing.code == 2
     assert "is no folder" in missing.text
-    without = {name: text for name, text in APP.items() if name != "requirements.txt"}
-    project = write(tmp_path / "shop", {**without, "pyproject.toml": PROJECT.format(needs='"celery"')})
-    refused = bench.run("run", shas[0], "HEAD", "--workload", str(project))
-    assert refused.code == 2, refused.text
-    assert "requirements.txt" in refused.text
