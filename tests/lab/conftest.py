@@ -13,15 +13,10 @@ from bisect_celery.stack.brokers.rabbitmq import RabbitNode
 
 
 @pytest.fixture(scope="session")
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    scenarios = {
-        item.function.__name__: item.function.scenario
-        for item in request.session.items
-        if hasattr(getattr(item, "function", None), "scenario")
-    }
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("lab"))
     try:
-        lab.start(scenarios)
+        lab.start()
         yield lab
     finally:
         lab.stop()
@@ -29,7 +24,12 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def tried(request: pytest.FixtureRequest, lab: Lab) -> Tried:
-    return lab.made(request.function.__name__)
+    # A whole file's together, and no other's: several processes of tests each have files of their own.
+    for item in request.session.items:
+        scenario = getattr(getattr(item, "function", None), "scenario", None)
+        if item.path == request.path and scenario is not None:
+            lab.submit(item.nodeid, scenario)
+    return lab.made(request.node.nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Real trials of tiny projects on the process stack with the embedded broker.
 
-A trial mostly waits, so those of all collected tests run beside each other, a few at a time, from the first one on.
+A trial mostly waits, so those of a file's tests run beside each other, a few at a time, from the first one on.
 """
 
 from __future__ import annotations
@@ -97,12 +97,16 @@ class Lab:
         # Real environments are compiled when they are built; here the first trials compile for the others.
         self._bytecode = (("PYTHONDONTWRITEBYTECODE", ""), ("PYTHONPYCACHEPREFIX", str(folder / "bytecode")))
 
-    def start(self, scenarios: dict[str, Scenario]) -> None:
+    def start(self) -> None:
         self._stack.start(self._cancel)
-        self._made = {name: self._pool.submit(self._try, name, scenario) for name, scenario in scenarios.items()}
 
-    def made(self, name: str) -> Tried:
-        return self._made[name].result(timeout=280)
+    def submit(self, test: str, scenario: Scenario) -> None:
+        """To be tried as soon as there is room; once for each test."""
+        if test not in self._made:
+            self._made[test] = self._pool.submit(self._try, f"trial-{len(self._made) + 1}", scenario)
+
+    def made(self, test: str) -> Tried:
+        return self._made[test].result(timeout=280)
 
     def stop(self) -> None:
         self._cancel.set()
