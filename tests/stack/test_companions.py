@@ -91,7 +91,7 @@ def test_a_projects_rabbitmq_is_taken_where_it_is_one_we_know(image: str, taken:
 
 
 def test_what_is_not_there_is_said_and_what_died_is_no_evidence(stack: ContainerStack, tmp_path: Path) -> None:
-    assert stack.absent == ("absent",)
+    assert stack._beside.absent == ("absent",)
     assert ("absent", "not there: its image cannot be had") in stack.facts.services
     place = place_of(stack, "dying", tmp_path)
     place.__enter__()

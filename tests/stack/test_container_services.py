@@ -51,7 +51,7 @@ def test_mariadb_and_mysql_serve_trials(stack: ContainerStack, tmp_path: Path, k
     """Beside a PostgreSQL, which no user can ask for: what is bound is the latest one's. MySQL's image is not one of
     those that the gate builds: its Debian has none."""
     assert stack.serve(kind, Token())
-    mariadb = stack._databases[-1]
+    mariadb = stack._beside.databases[-1]
     with place_of(stack, "four", tmp_path) as one:
         assert one.bindings["database_url"].startswith("mysql://bisect_celery:")
         assert look(one, "mariadb", "mariadb", sql="CREATE TABLE who (n int)") == [""]

@@ -33,24 +33,21 @@ from bisect_celery.stack.containers.available import (
     RABBITMQ,
     REGISTRY_DEADLINE,
     REMOTE_HINT,
-    STAND_INS,
     needed,
     present,
     unsaid,
 )
-from bisect_celery.stack.containers.companions import Cast, broker_hosts, need_images
+from bisect_celery.stack.containers.beside import Beside
 from bisect_celery.stack.containers.images import ContainerImages, Workshop
 from bisect_celery.stack.containers.place import ContainerPlace, Room
 from bisect_celery.stack.containers.rabbitmq import ContainerBroker
 from bisect_celery.stack.containers.redis_broker import ContainerRedis
 from bisect_celery.stack.containers.runner import Bench, ContainerRunner
-from bisect_celery.stack.containers.services import ContainerDatabase, SlotRedis, Yard, hosts_of
-from bisect_celery.stack.containers.slots import Slots
+from bisect_celery.stack.containers.services import Yard
 from bisect_celery.stack.engine.about import about
 from bisect_celery.stack.engine.api import IMAGE_HINT, Engine, labels
 from bisect_celery.stack.engine.endpoint import find
-from bisect_celery.stack.services.protocol import COMPANIONS, REDIS, Taken
-from bisect_celery.stack.services.protocol import Service as Beside
+from bisect_celery.stack.services.protocol import REDIS, Taken
 
 
 class ContainerStack:
@@ -103,14 +100,10 @@ class ContainerStack:
         self._runner: ContainerRunner | None = None
         self._own_images: ContainerImages | None = None
         self._tools_asked = False
-        self._slots: Slots | None = None
         self._sharing = Sharing()
-        self._services, self._more = list(services), more
-        self._databases: list[ContainerDatabase] = []
-        self._versions: dict[str, str] = {}
-        self._companions = tuple(companions)
+        yard = Yard(self._engine, owner, self._prefix, self._names, self._cpus)
+        self._beside, self._more = Beside(yard, services, companions), more
         self._worker_files = tuple(worker_files)
-        self.absent: tuple[str, ...] = ()
         self.images: tuple[tuple[str, str], ...] = ()
         self.facts = self._describe()
 
@@ -124,14 +117,8 @@ class ContainerStack:
             why=self._why,
             walled=self._about.walls,
             detail="; ".join(filter(None, (self._about.name, *self._about.lacks, images))),
-            services=tuple((kind, self._versions.get(kind, "")) for kind in self._services) + self._beside(),
+            services=self._beside.told(),
         )
-
-    def _beside(self) -> tuple[tuple[str, str], ...]:
-        """What the project's compose file has beside its worker: its kind or name, and its image."""
-        theirs = [one for one in self._companions if one.kind != RABBITMQ]
-        absent = [(name, "not there: its image cannot be had") for name in self.absent]
-        return (*((one.kind or one.name, one.image) for one in theirs), *absent)
 
     @property
     def runner(self) -> ContainerRunner:
@@ -157,16 +144,7 @@ class ContainerStack:
                 self._engine.create_network(self._names[name], network, labels(self._owner, "network"))
             self._broker = broker = self._new_broker()
             broker.start(cancel)
-            for kind in self._services:
-                self._start_service(kind, cancel)
-            theirs = [one for one in self._companions if one.kind != RABBITMQ]
-            players = [one for one in self._companions if one.kind == RABBITMQ]
-            found, self.absent = need_images(self._engine, theirs, cancel, STAND_INS)
-            self._companions = (*players, *found)
-            self._new_slots()
-            if found and self._slots is not None:
-                with self._slots.taken(self._engine, cancel):
-                    """What cannot be started is told before anything is built."""
+            self._beside.start(self._composition.services, broker, cancel)
             self.facts = self._describe()
         except BaseException:
             self.stop()
@@ -181,7 +159,7 @@ class ContainerStack:
         """The composition with the images that the engine really has, pulled where need be."""
         services, images = {}, dict(self.images)
         for name, service in self._composition.services.items():
-            if not needed(name, self._services, self._kind):
+            if not needed(name, self._beside.kinds, self._kind):
                 services[name] = service
                 continue
             reference = self._image(name, service.image, cancel)
@@ -235,10 +213,7 @@ class ContainerStack:
             stops.callback(self._engine.close)
             for name in self._composition.networks:
                 stops.callback(self._engine.remove_network, self._names[name])
-            if self._slots is not None:
-                stops.callback(self._slots.close, self._engine)
-            for database in self._databases:
-                stops.callback(database.stop)
+            stops.callback(self._beside.stop)
             if self._runner is not None:
                 stops.callback(self._runner.close)
             if self._broker is not None:
@@ -247,18 +222,16 @@ class ContainerStack:
     # --- services
 
     def serve(self, kind: str, cancel: Cancel) -> bool:
-        if kind in self._services or any(one.kind == kind for one in self._companions):
+        if self._beside.has(kind):
             return True
-        broker, slots = self._broker, self._slots
+        broker = self._broker
         if broker is not None and kind in broker.serves:
             return True
-        if broker is None or slots is None or not self._more or not self._obtainable(kind):
+        if broker is None or not self._more or not self._obtainable(kind):
             return False
-        self._services.append(kind)
+        self._beside.kinds.append(kind)
         self._composition = self._with_images(cancel)
-        self._start_service(kind, cancel)
-        slots.close(self._engine)  # the next ones know its name
-        self._new_slots()
+        self._beside.join(kind, self._composition.services, broker, cancel)
         self.facts = self._describe()
         return True
 
@@ -268,36 +241,6 @@ class ContainerStack:
             return True
         with self._engine.fresh(REGISTRY_DEADLINE) as asking:
             return asking.obtainable(image)
-
-    def _yard(self) -> Yard:
-        return Yard(self._engine, self._owner, self._prefix, self._names, self._cpus)
-
-    def _start_service(self, kind: str, cancel: Cancel) -> None:
-        """A database now; a Redis comes with each trial."""
-        described = self._composition.services[kind]
-        if kind == REDIS:
-            self._versions[kind] = described.image
-            return
-        database = ContainerDatabase(self._yard(), kind, described)
-        self._databases.append(database)
-        database.start(cancel)
-        self._versions[kind] = database.version
-
-    def _new_slots(self) -> None:
-        named = self._broker
-        ours = {named.inside_host: named.inside_address} if isinstance(named, ContainerBroker) else {}
-        hosts = {**ours, **hosts_of(self._services, self._databases)}
-        if isinstance(named, ContainerBroker):
-            hosts |= broker_hosts(self._companions, named.inside_address)
-        theirs = [one for one in self._companions if one.kind != RABBITMQ]
-        described = self._composition.services
-        cast = Cast(self._yard(), theirs, described, hosts) if theirs else None
-        self._slots = Slots(described["slot"], self._owner, self._prefix, self._names, hosts, cast)
-
-    def _of_slot(self, slot: str) -> list[Beside]:
-        redis = [SlotRedis(self._yard(), self._composition.services[REDIS], slot)] if REDIS in self._services else []
-        mates = self._slots.mates(slot) if self._slots is not None else None
-        return [*redis, *self._databases, *(mates.services if mates is not None else ())]
 
     # --- places
 
@@ -320,8 +263,8 @@ class ContainerStack:
     def _made(
         self, name: str, layout: Path, image: Image | None, artifacts: Path, cancel: Cancel, alone: bool
     ) -> Iterator[ContainerPlace]:  # fmt: skip
-        broker, slots = self._broker, self._slots
-        if broker is None or slots is None:
+        broker = self._broker
+        if broker is None:
             raise InfraError("The container stack has not been started.")
         if image is not None:
             self._bring_tools(cancel)
@@ -329,19 +272,17 @@ class ContainerStack:
         with contextlib.ExitStack() as leaving:
             namespace = leaving.enter_context(broker.namespace(name, cancel, alone=alone))
             engine = leaving.enter_context(self._engine.fresh())
-            slot = leaving.enter_context(slots.taken(engine, cancel))
+            slot = leaving.enter_context(self._beside.taken(engine, cancel))
             prefix = f"{self._prefix}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', name)}"
             tools = self.runner.tools
             room = Room(
                 self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools, image,
                 self._worker_files,
             )  # fmt: skip
-            taken = Taken.of(self._of_slot(slot), name, cancel)
+            taken = Taken.of(self._beside.services(slot), name, cancel)
             leaving.callback(taken.drop)
-            mates = slots.mates(slot)
             place = ContainerPlace(engine, room, layout, artifacts, namespace, taken)
-            if mates is not None:
-                place.bindings = {**place.bindings, COMPANIONS: " ".join(sorted(mates.known))}
+            place.bindings = {**place.bindings, **self._beside.bindings(slot)}
             leaving.callback(place.stop)
             place.fill()
             yield place
