@@ -18,7 +18,7 @@ from bisect_celery import proc
 from bisect_celery.config import told_of_compose, told_of_message
 from bisect_celery.core.redact import Redactor
 from bisect_celery.core.scenario import restarts_broker
-from bisect_celery.environment.image import unfit
+from bisect_celery.environment.images.image import unfit
 from bisect_celery.errors import UserError
 from bisect_celery.flow import stacks
 from bisect_celery.flow.events import Listener, Note, StackTaken

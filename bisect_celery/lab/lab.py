@@ -16,7 +16,7 @@ from bisect_celery.core.redact import Redactor
 from bisect_celery.core.scenario import restarts_broker
 from bisect_celery.environment.build import build
 from bisect_celery.environment.facade import choose_python, disagreeing, source_roots
-from bisect_celery.environment.image import image_environment
+from bisect_celery.environment.images.image import image_environment
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import UserError
 from bisect_celery.lab import migrated

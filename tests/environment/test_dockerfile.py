@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bisect_celery.environment.dockerfile import Unclear, assigned, parse, substituted
-from bisect_celery.environment.dockerignore import ignored
+from bisect_celery.environment.images.dockerfile import Unclear, assigned, parse, substituted
+from bisect_celery.environment.images.dockerignore import ignored
 
 WRITTEN = """\
 # syntax=docker/dockerfile:1

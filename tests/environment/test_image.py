@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from package_index import lay
 
-from bisect_celery.environment.image import image_environment, unfit
+from bisect_celery.environment.images.image import image_environment, unfit
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.lab.cancel import Token

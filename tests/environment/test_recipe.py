@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from package_index import lay
 
-from bisect_celery.environment.dockerfile import parse
-from bisect_celery.environment.recipe import Recipe, needs_buildkit, recipe
-from bisect_celery.environment.run_steps import wants
+from bisect_celery.environment.images.dockerfile import parse
+from bisect_celery.environment.images.recipe import Recipe, needs_buildkit, recipe
+from bisect_celery.environment.images.run_steps import wants
 from bisect_celery.model import Build, ImageFacts
 
 TREE = {

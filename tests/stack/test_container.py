@@ -24,7 +24,7 @@ from bisect_celery import proc
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.judge import symptom
 from bisect_celery.core.scenario import parse
-from bisect_celery.environment.image import image_environment
+from bisect_celery.environment.images.image import image_environment
 from bisect_celery.errors import Cancelled, InfraError, UserError
 from bisect_celery.lab import earlier
 from bisect_celery.lab.cancel import Token

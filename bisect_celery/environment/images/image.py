@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bisect_celery.environment import uv, virtualenv
-from bisect_celery.environment.recipe import Recipe, needs_buildkit, recipe
+from bisect_celery.environment.images.recipe import Recipe, needs_buildkit, recipe
 from bisect_celery.environment.resolve import EnvironmentFailed
 from bisect_celery.errors import InfraError, UserError
 from bisect_celery.model import (

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bisect_celery.environment.dockerfile import Instruction, Unclear, joined, substituted
+from bisect_celery.environment.images.dockerfile import Instruction, Unclear, joined, substituted
 
 
 @dataclass(frozen=True)

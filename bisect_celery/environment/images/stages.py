@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bisect_celery.environment.dockerfile import (
+from bisect_celery.environment.images.dockerfile import (
     Dockerfile,
     Instruction,
     Stage,
@@ -20,8 +20,8 @@ from bisect_celery.environment.dockerfile import (
     joined,
     substituted,
 )
-from bisect_celery.environment.dockerignore import expression
-from bisect_celery.environment.run_steps import Wants, wants
+from bisect_celery.environment.images.dockerignore import expression
+from bisect_celery.environment.images.run_steps import Wants, wants
 from bisect_celery.model import ImageFacts
 
 _REMOTE = re.compile(r"^(?:https?://|git@|git://|ssh://)")

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bisect_celery.environment.dockerfile import Dockerfile, Instruction, Stage, Unclear, parse
-from bisect_celery.environment.dockerignore import ignored
+from bisect_celery.environment.images.dockerfile import Dockerfile, Instruction, Stage, Unclear, parse
+from bisect_celery.environment.images.dockerignore import ignored
+from bisect_celery.environment.images.run_steps import Wants, ancestors
+from bisect_celery.environment.images.stages import Bases, Copy, Follower, Other, Run, sources_of
 from bisect_celery.environment.requirements import find_links, read_chain
-from bisect_celery.environment.run_steps import Wants, ancestors
-from bisect_celery.environment.stages import Bases, Copy, Follower, Other, Run, sources_of
 from bisect_celery.environment.tree import Folder, join
 from bisect_celery.model import Build
 

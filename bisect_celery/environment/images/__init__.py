@@ -1,0 +1,1 @@
+"""Environments that are images: a Dockerfile read, what its build is given, and what came of it."""
