@@ -107,7 +107,7 @@ def _understood(
 def _written(found: Files, root: Path) -> Path:
     for path, content in found.contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
+        (root / path).write_bytes(project.readable(content) if path in found.paths else content)
     return root / posixpath.dirname(found.paths[0])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bisect_celery.stack.compose import project
-from bisect_celery.stack.compose.project import NotResolved, Program, Resolved, find, resolve
+from bisect_celery.stack.compose.project import NotResolved, Program, Resolved, find, readable, resolve
 
 FILE = """\
 services:
@@ -74,3 +74,15 @@ def test_the_plugin_is_asked_before_the_program_of_old(tmp_path: Path, monkeypat
     (tmp_path / "docker-compose").unlink()
     monkeypatch.setattr(project.shutil, "which", lambda _: None)
     assert find() is None
+
+
+def test_a_bare_no_is_a_word_to_every_version(program: Program, tmp_path: Path) -> None:
+    text = "services:\n  migrator:\n    image: shop\n    restart: no\n  worker: {image: shop}\n"
+    assert readable(text.encode()) == text.replace("restart: no", 'restart: "no"').encode()
+    said = resolved(program, tmp_path, readable(text.encode()).decode())
+    assert said.document["services"]["migrator"]["image"] == "shop"
+
+
+def test_what_is_not_a_bare_no_stays() -> None:
+    text = b'services:\n  a: {restart: always}\n  b:\n    restart: "no"\n  c:\n    command: restart: no way\n'
+    assert readable(text) == text

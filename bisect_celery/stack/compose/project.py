@@ -26,6 +26,8 @@ HOW_TO_GET_IT = (
 )
 # What the program itself needs of the caller's: where its plugins and settings lie. It asks no engine for anything.
 _ITS_OWN = ("PATH", "HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "TMPDIR", "LANG")
+# Lines that are no reason: warnings, and the heading above the reasons.
+_ASIDE = re.compile(r"level=warning|variable is not set|is invalid because:$")
 
 
 class NotResolved(Exception):
@@ -51,6 +53,14 @@ class Resolved:
 
     document: Mapping[str, Any]
     unset: tuple[str, ...] = ()
+
+
+def readable(content: bytes) -> bytes:
+    """A compose file as version 1 reads it, too: to YAML a bare `no` is false, which only version 2 takes for a word.
+
+    Who is started again when is nobody's business here.
+    """
+    return re.sub(rb"^([ \t]+restart:[ \t]*)no[ \t]*(\r?)$", rb'\1"no"\2', content, flags=re.M)
 
 
 def find() -> Program | None:
@@ -82,15 +92,20 @@ def resolve(
     done = proc.run(words, deadline=DEADLINE, cwd=folder, env=_environment(variables), check=False)
     told = done.error_text().strip()
     if done.code != 0:
-        raise NotResolved(_last(told, folder) or f"it ended with status {done.code}")
+        said = _last(told, folder) or f"it ended with status {done.code}"
+        raise NotResolved(f"{said} (said by docker-compose {program.version})" if program.first else said)
     try:
         document = yaml.load(done.text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise NotResolved(f"what it prints cannot be read ({str(error).partition(chr(10))[0]})") from error
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
         raise NotResolved("it has no services")
-    unset = re.findall(r'The \\?"?(\w+)\\?"? variable is not set', told)
-    return Resolved(_undoubled(document), tuple(dict.fromkeys(unset)))
+    return Resolved(_undoubled(document), _unset(told))
+
+
+def _unset(told: str) -> tuple[str, ...]:
+    """The variables that had no value, by what the program warned of."""
+    return tuple(dict.fromkeys(re.findall(r'The \\?"?(\w+)\\?"? variable is not set', told)))
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -99,8 +114,10 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _last(told: str, folder: Path) -> str:
     """The sentence that says why: the last line, which names files of a folder that is nobody's business."""
-    lines = [line.strip() for line in told.splitlines() if line.strip() and "level=warning" not in line]
-    return " ".join(lines[-3:]).replace(f"{folder}/", "").replace(str(folder), ".")[:500]
+    lines = [line.strip() for line in told.splitlines() if line.strip() and not _ASIDE.search(line)]
+    unset = ", ".join(_unset(told))
+    said = [*list(dict.fromkeys(lines))[-3:], *([f"without a value: {unset}"] if unset else [])]
+    return "; ".join(said).replace(f"{folder}/", "").replace(str(folder), ".")[:500]
 
 
 def _undoubled(value: Any) -> Any:
