@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -273,8 +274,13 @@ def _after(body: Body) -> list[str]:
 
 
 def words_of(value: Any) -> list[str]:
-    """A command of either form."""
-    return [str(one) for one in value] if isinstance(value, list) else str(value).split() if value else []
+    """A command of either form: version 1 prints a line as it stands, whose quotes are a shell's."""
+    if isinstance(value, list):
+        return [str(one) for one in value]
+    try:
+        return shlex.split(str(value)) if value else []
+    except ValueError:
+        return str(value).split()
 
 
 def pairs_of(value: Any) -> dict[str, str]:

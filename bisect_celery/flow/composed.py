@@ -53,9 +53,7 @@ def composed(loaded: config.Loaded, files: Cached) -> config.Composed | None:
         root = Path(scratch).resolve()
         folder = _written(found, root)
         try:
-            resolved = project.resolve(
-                program, [root / path for path in found.paths], folder, _project(loaded.root), filled.variables
-            )
+            resolved = _resolved(program, found, root, folder, _project(loaded.root), filled, files)
         except NotResolved as refused:
             why = str(refused).rstrip(".")
             return _unused(found, why, _how(found, filled, program, why), named)
@@ -76,6 +74,21 @@ def _filled(found: Files, loaded: config.Loaded) -> _Filled:
     ours = {name: word for name in names if not known.get(name) and (word := config.our_word_for(name))}
     lacking = tuple(name for name in required if not known.get(name) and name not in ours)
     return _Filled({**known, **ours}, tuple(ours), lacking)
+
+
+def _resolved(
+    program: Program, found: Files, root: Path, folder: Path, name: str, filled: _Filled, files: Cached
+) -> Resolved:
+    """Version 1 looks whether the folders are there that images would be built from; they need hold nothing."""
+    asked = [root / path for path in found.paths]
+    try:
+        return project.resolve(program, asked, folder, name, filled.variables)
+    except NotResolved as refused:
+        if not (program.first and "build path" in str(refused)):
+            raise
+    for place in {posixpath.dirname(path) for path in files.known}:
+        (root / place).mkdir(parents=True, exist_ok=True)
+    return project.resolve(program, asked, folder, name, filled.variables)
 
 
 def _understood(

@@ -252,3 +252,15 @@ def test_a_secret_that_nobody_has_is_one_word_of_ours_everywhere_and_it_is_said(
 def test_variables_without_a_default_fill_a_file_in() -> None:
     text = "a: $PLAIN ${NAME} ${EMPTY-} ${USUAL:-x} $$NOT $${NOT} ${MUST:?say it} ${SET?} ${MORE:+y}"
     assert filled_in([text, "b: ${NAME}"]) == (("PLAIN", "NAME", "MUST", "SET"), ("MUST", "SET"))
+
+
+def test_a_line_is_taken_apart_as_a_shell_does() -> None:
+    found = said(
+        {
+            "worker": {"build": ROOT, "command": "sh -c 'celery -A shop worker -c 3'"},
+            "db": {"image": "postgres:16", "command": "postgres -c 'max_connections=1000'"},
+        }
+    )
+    assert found.commands[0].words == ("-c", "3")
+    (server,) = found.companions
+    assert server.command == ("postgres", "-c", "max_connections=1000")

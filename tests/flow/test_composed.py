@@ -114,3 +114,23 @@ def test_a_program_of_old_that_does_not_know_the_format_says_how_to_get_another(
     (*notes,) = said(tmp_path, files).notes
     assert bool(notes) == program.first
     assert all("docker-compose 1." in note and "docker-compose-plugin" in note for note in notes)
+
+
+def test_images_are_built_from_folders_that_hold_no_compose_file(tmp_path: Path) -> None:
+    files = {
+        "docker-compose.yml": """\
+services:
+  proxy: {build: {context: ./apps/proxy}}
+  worker: {build: ./apps/api, command: celery -A shop worker, depends_on: [db]}
+  migrator:
+    build: ./apps/api
+    restart: no
+  db: {image: "postgres:16"}
+""",
+        "apps/api/Dockerfile": "FROM python:3.11\n",
+        "apps/proxy/Dockerfile": "FROM nginx\n",
+    }
+    found = said(tmp_path, files)
+    assert [one.name for one in found.companions] == ["db"]
+    assert found.commands
+    assert found.notes == ()
