@@ -46,9 +46,10 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
     if kind is None and image_was_asked_for(request):
         raise _no_image(request, reason or HERE)
     if kind is None or request.broker == "embedded":
-        return _processes(for_processes(request), home, scratch, "asked for" if request.stack else reason or HERE)
+        why = _said(request, "stack", "the process stack") if request.stack else reason or HERE
+        return _processes(for_processes(request), home, scratch, why)
     environ = with_broker_of(with_pip_conf(_with_image(request)), request.companions)
-    why = "asked for" if request.stack else "a container engine answers"
+    why = _said(request, "stack", "the container stack") if request.stack else "a container engine answers"
     return ContainerStack(
         owner=owner,
         state=scratch / "container",
@@ -63,6 +64,11 @@ def choose(request: Request, home: Home, owner: Owner, scratch: Path) -> Stack:
         remote=request.remote_engine,
         worker_files=request.worker_files,
     )
+
+
+def _said(request: Request, key: str, what: str) -> str:
+    """A session that goes on keeps what it began with, which nobody need have asked for."""
+    return f"{what} was asked for" if key in dict(request.sources) else f"{what}, as when it began"
 
 
 def _with_image(request: Request) -> dict[str, str]:
@@ -89,7 +95,7 @@ def _wants_redis(request: Request) -> bool:
 def _why_this_broker(request: Request, kind: str) -> str:
     """ "" where there is nothing to say: RabbitMQ is what most have."""
     if kind == REDIS:
-        return "Redis was asked for" if request.broker == REDIS else _projects_redis(request)
+        return _said(request, "broker", "Redis") if request.broker == REDIS else _projects_redis(request)
     return f"{_projects_redis(request)}, which cannot be had" if _wants_redis(request) else ""
 
 
@@ -189,9 +195,9 @@ def _broker(request: Request, scratch: Path) -> tuple[Broker, str]:
 
 def _node(request: Request, scratch: Path) -> tuple[Broker, str]:
     if request.broker == RABBITMQ:
-        return RabbitNode(scratch / "rabbitmq"), "RabbitMQ was asked for"
+        return RabbitNode(scratch / "rabbitmq"), _said(request, "broker", "RabbitMQ")
     if request.broker == "embedded":
-        return EmbeddedNode(scratch / "broker"), "the embedded broker was asked for"
+        return EmbeddedNode(scratch / "broker"), _said(request, "broker", "the embedded broker")
     installed = find_rabbitmq()
     if installed is not None:
         return RabbitNode(scratch / "rabbitmq", installed), "RabbitMQ is installed"
