@@ -13,8 +13,9 @@ from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, ImageFacts, ImageOrder, Owner, RunResult
 from bisect_celery.stack.compose.described import Health, Service
 from bisect_celery.stack.containers.runner import followed
-from bisect_celery.stack.engine.api import Engine, labels, told
+from bisect_celery.stack.engine.api import Engine, labels
 from bisect_celery.stack.engine.build import KEY_LABEL, REPOSITORY, Builder
+from bisect_celery.stack.engine.failures import told
 
 _NO_SUCH = re.compile(
     r"manifest unknown|pull access denied|not found|does not exist|invalid reference|no matching manifest", re.I

@@ -45,8 +45,9 @@ from bisect_celery.stack.containers.redis_broker import ContainerRedis
 from bisect_celery.stack.containers.runner import Bench, ContainerRunner
 from bisect_celery.stack.containers.services import Yard
 from bisect_celery.stack.engine.about import about
-from bisect_celery.stack.engine.api import IMAGE_HINT, Engine, labels
+from bisect_celery.stack.engine.api import Engine, labels
 from bisect_celery.stack.engine.endpoint import find
+from bisect_celery.stack.engine.failures import IMAGE_HINT
 from bisect_celery.stack.services.protocol import REDIS, Taken
 
 

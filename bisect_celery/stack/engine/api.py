@@ -1,4 +1,4 @@
-"""The container engine, as far as the harness needs it: one place for its SDK's calls and its errors.
+"""The container engine, as far as the harness needs it: one place for its SDK's calls.
 
 An `Engine` is one connection, for one thread; `fresh()` gives another. Whatever goes wrong at the engine is the
 machine's failure and becomes an `InfraError` of one sentence. Everything made here carries our labels from its first
@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import IO, Any
 
 import docker
 import docker.errors
-import docker.tls
-import docker.types
-import requests.exceptions
-import urllib3.exceptions
 
-from bisect_celery.errors import Cancelled, InfraError
+from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, Owner
-from bisect_celery.stack.compose.described import Health, Mount, Network, Service
-from bisect_celery.stack.engine.endpoint import Endpoint, Tls, find
+from bisect_celery.stack.compose.described import Network, Service
+from bisect_celery.stack.engine.client import client
+from bisect_celery.stack.engine.endpoint import Endpoint, find
+from bisect_celery.stack.engine.failures import BROKEN, ENGINE_HINT, IMAGE_HINT, gone_is_fine, told
 from bisect_celery.stack.engine.files import only_file
+from bisect_celery.stack.engine.options import attachment, healthcheck, host_config
 from bisect_celery.stack.engine.ssh import brought
 
 OWNER_LABEL = "bisect-celery.owner"
@@ -34,14 +32,6 @@ SESSION_LABEL = "bisect-celery.session"
 ROLE_LABEL = "bisect-celery.role"
 
 CALL_DEADLINE = 60.0
-IMAGE_HINT = (
-    "Set BISECT_CELERY_RABBITMQ_IMAGE and BISECT_CELERY_WORKER_IMAGE to images that the engine has, "
-    "or make stand-ins with `sudo scripts/build-images`; `--stack process` needs no container."
-)
-_ENGINE_HINT = "`docker version` shows whether the engine answers; `bisect-celery resume` goes on when it does."
-
-# What the SDK lets through when the engine goes away in the middle of an answer.
-_BROKEN = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 @dataclass(frozen=True)
@@ -55,59 +45,6 @@ class State:
 
 def labels(owner: Owner, role: str) -> dict[str, str]:
     return {OWNER_LABEL: owner.label(), SESSION_LABEL: owner.session, ROLE_LABEL: role}
-
-
-@contextlib.contextmanager
-def told(doing: str) -> Iterator[None]:
-    """Turn the SDK's errors into InfraError: "The container engine could not <doing>: why"."""
-    try:
-        yield
-    except (InfraError, Cancelled):
-        raise
-    except docker.errors.APIError as error:
-        why = str(error.explanation or error).strip().rstrip(".")
-        raise InfraError(f"The container engine could not {doing}: {why}.", _hint(why)) from error
-    except _BROKEN as error:
-        why = _plainly(error)
-        raise InfraError(f"The container engine does not answer; asked to {doing}: {why}.", _ENGINE_HINT) from error
-
-
-def _plainly(error: BaseException) -> str:
-    """What went wrong, without how often and on what connection it was tried."""
-    words = re.sub(r"\s+", " ", str(error))
-    return words.partition("(Caused by ")[2][:200] or words[:200] or type(error).__name__
-
-
-def _hint(why: str) -> str:
-    if "address pool" in why:
-        return "Too many networks; `docker network prune` removes the unused ones."
-    if "no space left" in why:
-        return "The engine's disk is full; `docker system df` shows by what."
-    return _ENGINE_HINT
-
-
-@contextlib.contextmanager
-def gone_is_fine() -> Iterator[None]:
-    """Let pass that something is not there any more, not running, or already being removed."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        # Podman's own words come with the status 500.
-        if error.status_code not in (304, 404, 409) and "container state improper" not in str(error.explanation):
-            raise
-
-
-class _Client(docker.APIClient):  # type: ignore[misc]
-    """The SDK's client, which trusts an engine by what was said of this engine.
-
-    To requests a bundle in the environment (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE) is louder than its session's own
-    authorities: where a company's proxy wants one, no engine with certificates of its own would be believed, and one
-    that is not to be verified would be.
-    """
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        said = self.verify if verify is None else verify
-        return super().merge_environment_settings(url, proxies, stream, said, cert)
 
 
 class Engine:
@@ -125,15 +62,14 @@ class Engine:
         where = endpoint or find(os.environ)
         url = brought(where.url) if where.url.startswith("ssh:") else where.url
         with told("tell its version"):
-            tls = _tls(where.tls) if where.tls else False
-            return cls(_Client(base_url=url, tls=tls, timeout=timeout, version=version or "auto"), where)
+            return cls(client(url, where.tls, timeout, version), where)
 
     def fresh(self, timeout: float = CALL_DEADLINE) -> Engine:
         """Another connection to the same engine, for another thread. Asks the engine nothing."""
         return Engine.connect(timeout, self.api.api_version, self.endpoint)
 
     def close(self) -> None:
-        with contextlib.suppress(*_BROKEN):
+        with contextlib.suppress(*BROKEN):
             self.api.close()
 
     def __enter__(self) -> Engine:
@@ -171,7 +107,7 @@ class Engine:
         """Whether a registry offers the image; False also when none can be reached."""
         try:
             self.api.inspect_distribution(reference)
-        except _BROKEN:
+        except BROKEN:
             return False
         return True
 
@@ -183,7 +119,7 @@ class Engine:
                 cancel.check()
                 if "error" in event:
                     raise InfraError(f"The image {reference} cannot be had: {event['error']}.", IMAGE_HINT)
-        except _BROKEN as error:
+        except BROKEN as error:
             why = str(getattr(error, "explanation", None) or error).strip().rstrip(".")
             raise InfraError(f"The image {reference} cannot be had: {why}.", IMAGE_HINT) from error
 
@@ -259,9 +195,9 @@ class Engine:
                 working_dir=folder,
                 stdin_open=stdin,
                 ports=[(port.container, "tcp") for port in service.ports] or None,
-                healthcheck=_healthcheck(service.healthcheck),
-                host_config=self._host_config(service, names, shared or {}, cpus_at_most, hosts or {}),
-                networking_config=self._attachment(networks, service.name),
+                healthcheck=healthcheck(service.healthcheck),
+                host_config=host_config(self.api, service, names, shared or {}, cpus_at_most, hosts or {}),
+                networking_config=attachment(self.api, networks, service.name),
             )
             container = str(created["Id"])
         try:
@@ -271,44 +207,6 @@ class Engine:
             self.remove(container)
             raise
         return container
-
-    def _attachment(self, networks: Sequence[str], alias: str) -> Any:
-        if not networks:
-            return None
-        endpoint = self.api.create_endpoint_config(aliases=[alias])
-        return self.api.create_networking_config({networks[0]: endpoint})
-
-    def _host_config(
-        self,
-        service: Service,
-        names: Mapping[str, str],
-        shared: Mapping[str, str],
-        cpus_at_most: float,
-        hosts: Mapping[str, str],
-    ) -> Any:
-        driver, options = service.logging
-        cpus = min(service.cpus, cpus_at_most) if cpus_at_most else service.cpus
-        mounts = [f"{names[m.volume]}:{m.target}:{_mode(m)}" for m in service.volumes]
-        return self.api.create_host_config(
-            binds=mounts or None,
-            network_mode=_network_mode(service, names, shared),
-            port_bindings={f"{port.container}/tcp": (port.address,) for port in service.ports} or None,
-            dns=list(service.dns) or None,
-            dns_opt=list(service.dns_opt) or None,
-            extra_hosts=dict(hosts) or None,
-            mem_limit=service.mem_limit or None,
-            memswap_limit=service.mem_limit or None,
-            nano_cpus=int(cpus * 1e9) or None,
-            pids_limit=service.pids_limit or None,
-            ulimits=[docker.types.Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in service.ulimits],
-            cap_drop=list(service.cap_drop) or None,
-            cap_add=list(service.cap_add) or None,
-            security_opt=list(service.security_opt) or None,
-            init=service.init or None,
-            read_only=service.read_only or None,
-            pid_mode=f"container:{shared[service.pid]}" if service.pid else None,
-            log_config=docker.types.LogConfig(type=driver, config=dict(options)) if driver else None,
-        )
 
     def put(self, container: str, folder: str, archive: Any) -> None:
         """Unpack a tar archive (bytes or an open file) at `folder` in a container, running or not."""
@@ -396,7 +294,7 @@ class Engine:
         found = self.inspect(container) or {}
         bindings = (found.get("NetworkSettings", {}).get("Ports") or {}).get(f"{port}/tcp") or []
         if not bindings:
-            raise InfraError(f"The container engine did not publish port {port} of the broker.", _ENGINE_HINT)
+            raise InfraError(f"The container engine did not publish port {port} of the broker.", ENGINE_HINT)
         address = str(bindings[0]["HostIp"])
         anywhere = address in ("", "0.0.0.0", "::")
         return (self.endpoint.machine or "127.0.0.1") if anywhere else address, int(bindings[0]["HostPort"])
@@ -406,14 +304,14 @@ class Engine:
         networks = (self.inspect(container) or {}).get("NetworkSettings", {}).get("Networks") or {}
         found = (networks.get(network) or {}).get("IPAddress")
         if not found:
-            raise InfraError("The broker's container has no address on the network of the trials.", _ENGINE_HINT)
+            raise InfraError("The broker's container has no address on the network of the trials.", ENGINE_HINT)
         return str(found)
 
     def logs(self, container: str, lines: int = 12) -> str:
         """The last lines of a container's log, "" where they cannot be had."""
         try:
             raw: bytes = self.api.logs(container, tail=lines)
-        except _BROKEN:
+        except BROKEN:
             return ""
         return raw.decode("utf-8", "replace").rstrip()
 
@@ -445,34 +343,6 @@ class Engine:
 
     def remove_owned(self, kind: str, name: str) -> None:
         {"container": self.remove, "network": self.remove_network, "volume": self.remove_volume}[kind](name)
-
-
-def _mode(mount: Mount) -> str:
-    mode = "ro" if mount.read_only else "rw"
-    return f"{mode},nocopy" if mount.bare else mode
-
-
-def _tls(tls: Tls) -> docker.tls.TLSConfig:
-    pair = (str(tls.cert), str(tls.key)) if tls.cert and tls.key else None
-    return docker.tls.TLSConfig(client_cert=pair, ca_cert=str(tls.ca) if tls.ca else None, verify=tls.verify)
-
-
-def _network_mode(service: Service, names: Mapping[str, str], shared: Mapping[str, str]) -> str | None:
-    if service.network_of:
-        return f"container:{shared[service.network_of]}"
-    return names[service.networks[0]] if service.networks else service.network_mode or None
-
-
-def _healthcheck(health: Health | None) -> Any:
-    if health is None:
-        return None
-    nanoseconds = {
-        name: int(seconds * 1e9)
-        for name, seconds in (
-            ("interval", health.interval), ("timeout", health.timeout), ("start_period", health.start_period)
-        )
-    }  # fmt: skip
-    return docker.types.Healthcheck(test=list(health.test), retries=health.retries, **nanoseconds)
 
 
 def _split(reference: str) -> tuple[str, str | None]:

@@ -19,7 +19,8 @@ from typing import Any
 from bisect_celery import proc
 from bisect_celery.errors import InfraError
 from bisect_celery.model import Cancel, ImageOrder, RunResult
-from bisect_celery.stack.engine.api import Engine, told
+from bisect_celery.stack.engine.api import Engine
+from bisect_celery.stack.engine.failures import told
 
 KEY_LABEL = "bisect-celery.image"
 REPOSITORY = "bisect-celery/built"
