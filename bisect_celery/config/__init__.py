@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect_celery.config.compose import Composed, files_beside, filled_in, order_of, understood, usual_files
+from bisect_celery.config.compose import Composed, understood
 from bisect_celery.config.compose import Read as ReadCompose
+from bisect_celery.config.compose_text import files_beside, files_named, filled_in, order_of, usual_files
 from bisect_celery.config.detect import Detected, detect
 from bisect_celery.config.dotenv import variables_of
 from bisect_celery.config.example import as_copied, fallback, our_word_for, stand_in
@@ -29,6 +30,7 @@ __all__ = [
     "detect",
     "fallback",
     "files_beside",
+    "files_named",
     "filled_in",
     "handed_paths",
     "led_to_ours",

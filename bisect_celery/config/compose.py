@@ -9,11 +9,9 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import yaml
 
 from bisect_celery.config.commands import Command, worker_command
 from bisect_celery.config.companions import companions_of, is_code, pairs_of, words_of
@@ -24,89 +22,6 @@ from bisect_celery.config.private import passwords_of, secrets_of
 from bisect_celery.config.values import KINDS
 from bisect_celery.errors import UserError
 from bisect_celery.model import Build, Companion, WorkerImage
-
-# In the order in which Compose looks for them, each with those that it adds to it.
-USUAL = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-_OVERRIDES = ("{}.override.yml", "{}.override.yaml")
-
-
-def usual_files(known: Iterable[str], folder: str) -> tuple[str, ...]:
-    """The compose file that stands in a folder of a tree, and what overrides it; nothing where there is none."""
-    names = set(known)
-    for name in USUAL:
-        path = posixpath.join(folder, name)
-        if path in names:
-            stem = posixpath.join(folder, name.rpartition(".")[0])
-            return path, *(one for form in _OVERRIDES if (one := form.format(stem)) in names)
-    return ()
-
-
-def files_beside(path: str, text: str) -> tuple[str, ...]:
-    """The paths of further files that a compose file needs to be resolved: `env_file`, `extends`, `include`, `.env`."""
-    folder = posixpath.dirname(path)
-    try:
-        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError:
-        nodes = []
-    named = [name for node in nodes if node is not None for name in _named(node)]
-    found = [posixpath.normpath(posixpath.join(folder, name)) for name in (".env", *named)]
-    return tuple(dict.fromkeys(one for one in found if not one.startswith(("../", "/"))))
-
-
-def _named(node: yaml.Node) -> Iterator[str]:
-    if isinstance(node, yaml.SequenceNode):
-        for one in node.value:
-            yield from _named(one)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        if key.value == "extends":
-            yield from _texts(value, ("file",))
-        elif key.value in ("env_file", "include"):
-            yield from _texts(value, ("path", "env_file"))
-        elif key.value != "environment":
-            yield from _named(value)
-
-
-def _texts(node: yaml.Node, keys: Sequence[str], plain: bool = True) -> Iterator[str]:
-    if isinstance(node, yaml.ScalarNode) and plain:
-        yield node.value
-    elif isinstance(node, yaml.SequenceNode):
-        for one in node.value:
-            yield from _texts(one, keys)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value in keys:
-                yield from _texts(value, keys)
-
-
-_FILLED_IN = re.compile(r"\$\$|\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?P<how>:?[-?+])?)")
-
-
-def filled_in(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The variables that fill compose files in and have no default there, and those of them that must have a value."""
-    plain: dict[str, None] = {}
-    required: dict[str, None] = {}
-    for match in (match for text in texts for match in _FILLED_IN.finditer(text)):
-        name, how = match["plain"] or match["name"], match["how"] or ""
-        if name and how.strip(":") in ("", "?"):
-            (required if how else plain).setdefault(name)
-    return tuple({**plain, **required}), tuple(required)
-
-
-def order_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """The services in the order in which a person wrote them down, which compose programs forget."""
-    found: dict[str, None] = {}
-    for text in texts:
-        try:
-            top = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError:
-            continue
-        for key, value in top.value if isinstance(top, yaml.MappingNode) else ():
-            if key.value == "services" and isinstance(value, yaml.MappingNode):
-                found.update(dict.fromkeys(str(name.value) for name, _ in value.value))
-    return tuple(found)
-
 
 # --- what it says ------------------------------------------------------------------------------------
 
@@ -175,7 +90,7 @@ def understood(
     others = [lines[name] for name in dict.fromkeys((*named, *lines)) if name != worker and name in lines]
     first = (lines[worker],) if worker in lines else ()
     broker = next(_schemes(pairs_of(body.get("environment"))), None)
-    whole = replace(bare, broker=broker, image=_image(body, read.root), commands=(*first, *others), variables=variables)
+    whole = replace(bare, broker=broker, image=_image(body, read), commands=(*first, *others), variables=variables)
     return _with_companions(whole, read, contents)
 
 
@@ -219,7 +134,7 @@ def _line(read: Read, name: str, body: Mapping[str, Any]) -> Command | None:
     """The start line of a service, where it starts a Celery worker."""
     words = [*words_of(body.get("entrypoint")), *words_of(body.get("command"))]
     if len(words) > 1 and words[-2] in ("-c", "-lc", "-ec"):
-        words = [inner for word in words for inner in word.split()]
+        words = [*words[:-1], *words_of(words[-1])]
     found = worker_command(words)
     if found is None:
         return None
@@ -255,12 +170,14 @@ def _queues(words: Sequence[str]) -> set[str]:
     return {"celery"}
 
 
-def _image(body: Mapping[str, Any], root: str) -> WorkerImage | None:
-    build = body.get("build")
+def _image(body: Mapping[str, Any], read: Read) -> WorkerImage | None:
+    """What it runs in. An image that another service builds is no ready one."""
+    root, image = read.root, body.get("image")
+    builders = (one.get("build") for one in read.document["services"].values() if image and one.get("image") == image)
+    build = body.get("build") or next(filter(None, builders), None)
     if isinstance(build, str):
         build = {"context": build}
     if not isinstance(build, Mapping):
-        image = body.get("image")
         return WorkerImage(image=str(image)) if image else None
     context = inside(str(build.get("context") or root), root)
     if context is None:

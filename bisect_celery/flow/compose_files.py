@@ -41,7 +41,7 @@ class Files:
     def notes(self) -> Iterator[str]:
         """Which file was taken for which. Nobody asks for a `.env` that fills nothing in."""
         texts = self.texts()
-        asked = {name for path in self.paths for name in config.files_beside(path, texts[path])[1:]}
+        asked = {name for path in self.paths for name in config.files_named(path, texts[path])}
         idle = not config.filled_in(texts[path] for path in self.paths)[0]
         for path, example in self.examples:
             what = f"so {example} stands in" if example else f"and taken as empty (`--overlay FILE:{path}`)"

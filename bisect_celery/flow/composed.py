@@ -22,7 +22,9 @@ from bisect_celery.stack.compose.project import HOW_TO_GET_IT, NotResolved, Prog
 
 WITHOUT = "`--compose none` does without it."
 # How the program of version 1 tells that a file knows more than it does.
-_TOO_NEW = re.compile(r"Unsupported config option|does not match any of the regexes|contains unsupported option")
+_TOO_NEW = re.compile(
+    r"Unsupported config option|does not match any of the regexes|contains an invalid type|is unsupported"
+)
 
 
 @dataclass(frozen=True)

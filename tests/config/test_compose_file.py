@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from bisect_celery.config import Composed, ReadCompose, files_beside, filled_in, order_of, understood, usual_files
+from bisect_celery.config import (
+    Composed,
+    ReadCompose,
+    files_beside,
+    filled_in,
+    order_of,
+    understood,
+    usual_files,
+)
 from bisect_celery.config.companions import base_image
 from bisect_celery.config.listing import Cached
 from bisect_celery.errors import UserError
@@ -177,6 +185,14 @@ services:
         "deploy/.env", "deploy/db.yml", "deploy/a.env", "outside.env", "deploy/sub/base.yml",
     )  # fmt: skip
     assert order_of([text]) == ("b", "a")
+
+
+def test_an_image_that_another_service_builds_is_no_ready_one_and_quotes_are_a_shells() -> None:
+    line = """bash -c "cd /app && exec celery -A shop worker -Q 'a,b'" """
+    services = {"web": {"image": "shop", "build": {"context": ROOT}}, "work": {"image": "shop", "command": line}}
+    found = said(services)
+    assert found.image == WorkerImage(build=Build())
+    assert found.commands[0].words == ("-Q", "a,b")
 
 
 def test_services_of_a_profile_wait_until_it_is_on_or_the_worker_needs_them() -> None:
