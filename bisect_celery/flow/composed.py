@@ -141,7 +141,7 @@ def _unused(found: Files, why: str, how: str, named: bool) -> config.Composed:
 
 def _how(found: Files, filled: _Filled, program: Program, why: str) -> str:
     """What to do: give values that must be there, or files, or have a compose program that knows the format."""
-    if (filled.lacking and "mandatory" in why.lower()) or "required variable" in why:
+    if filled.lacking and re.search(r"[Mm]issing mandatory|required variable", why):
         wanted = " ".join(f"--env {name}=VALUE" for name in filled.lacking)
         return f"{', '.join(filled.lacking)} must have a value: `{wanted}`, or `--env-file FILE`."
     if program.first and _TOO_NEW.search(why):
