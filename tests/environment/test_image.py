@@ -106,9 +106,18 @@ def test_a_build_that_fails_is_the_trees_or_the_machines(
         environment(tmp_path, Engine(result=RunResult(1, text)))
 
 
+def _unreachable(reference: str, cancel: Cancel) -> ImageFacts | None:
+    raise InfraError("No registry answers.", "another hint")
+
+
 def test_what_the_dockerfile_begins_with_or_is_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"begins with python:3.11, and there is no such image"):
         environment(tmp_path, Engine(there=frozenset()))
+    unreachable = Engine()
+    unreachable.known = _unreachable  # type: ignore[method-assign]
+    with pytest.raises(InfraError, match=r"^Dockerfile begins with python:3.11\. No registry answers") as lost:
+        environment(tmp_path, unreachable)
+    assert "`--image none`" in lost.value.hint
     with pytest.raises(EnvironmentFailed, match=r"There is no docker/Dockerfile"):
         environment(tmp_path, Engine(), WorkerImage(build=Build(dockerfile="docker/Dockerfile")))
     with pytest.raises(EnvironmentFailed, match="no Python with Celery"):

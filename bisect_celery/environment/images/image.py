@@ -77,6 +77,10 @@ done
 exit 3
 """
 
+NO_BASE = (
+    "`docker pull` or `docker login` for it, `--build-arg` where the Dockerfile takes its name; `--image none` installs "
+    "the dependencies from the project's other files instead."
+)
 Says = Callable[[str], None]
 
 
@@ -125,7 +129,10 @@ def _built(layout: Path, build: Build, subfolder: str, overlays: frozenset[str],
     images = bench.images
 
     def base(reference: str) -> ImageFacts:
-        found = images.known(reference, bench.cancel)
+        try:
+            found = images.known(reference, bench.cancel)
+        except InfraError as error:
+            raise InfraError(f"{build.dockerfile} begins with {reference}. {error.message}", NO_BASE) from error
         if found is None:
             reason = f"{build.dockerfile} begins with {reference}, and there is no such image."
             raise EnvironmentFailed(Failure(Stage.ENVIRONMENT, reason, missing=(("image", reference),)))
