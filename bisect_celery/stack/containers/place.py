@@ -66,7 +66,8 @@ class Room:
 
     `names` are of the session; the place's volumes come on top. `slot` is the container whose network they share,
     `tools` the folder of py-spy in the environments' volume. `image` is the project's own, where programs run in one.
-    `files` are (path, content) of what each program finds in its container besides the code.
+    `files` are (path, content) of what each program finds in its container besides the code. `counts` says whether the
+    engine can tell what CPU a container used.
     """
 
     composition: Composition
@@ -79,6 +80,7 @@ class Room:
     tools: str
     image: Image | None = None
     files: tuple[tuple[str, bytes], ...] = ()
+    counts: bool = True
 
     @property
     def programs(self) -> Service:
@@ -256,7 +258,7 @@ class ContainerPlace(InNamespace):
 
     def worked(self, worker: Running) -> float | None:
         """Of the whole container: to look at its processes one by one takes another container each time."""
-        if not isinstance(worker, ContainerRunning):
+        if not isinstance(worker, ContainerRunning) or not self._room.counts:
             return None
         with contextlib.suppress(InfraError):
             return self._engine.cpu(worker.container)

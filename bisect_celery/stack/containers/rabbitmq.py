@@ -18,6 +18,7 @@ from bisect_celery.stack.engine.door import Ways
 from bisect_celery.stack.engine.files import archive_of
 
 START_DEADLINE = 120.0
+GREETING_DEADLINE = 5.0  # through a door each look is a command that the engine has to start
 AMQP, MANAGEMENT = 5672, 15672
 _GREETING = b"AMQP\x00\x00\x09\x01"
 _MEMORY = 1 << 30  # where the engine keeps no limit
@@ -167,7 +168,7 @@ def _address(url: str) -> tuple[str, int]:
 
 def _greets(host: str, port: int, greeting: bytes) -> bool:
     try:
-        with socket.create_connection((host, port), timeout=1) as connection:
+        with socket.create_connection((host, port), timeout=GREETING_DEADLINE) as connection:
             connection.sendall(greeting)
             return bool(connection.recv(8))
     except OSError:

@@ -278,7 +278,7 @@ class ContainerStack:
             tools = self.runner.tools
             room = Room(
                 self._composition, self._owner, prefix, self._names, self._cpus, self._state, slot, tools, image,
-                self._worker_files,
+                self._worker_files, self._about.counts,
             )  # fmt: skip
             taken = Taken.of(self._beside.services(slot), name, cancel)
             leaving.callback(taken.drop)

@@ -17,6 +17,8 @@ class About:
     """An engine as it describes itself. `cgroup` is "1", "2" or "" (not told); `where` says where it is, if not here.
 
     `memory`, `cpus`, `pids`: whether it can keep that limit of a container, which rootless engines often cannot.
+    `counts`: whether it tells what CPU a container used. Without cgroups (rootless on cgroup v1) it tells the whole
+    machine's, in which a worker that hangs would look busy.
     """
 
     product: str
@@ -29,6 +31,7 @@ class About:
     memory: bool
     cpus: bool
     pids: bool
+    counts: bool = True
 
     @property
     def name(self) -> str:
@@ -62,6 +65,7 @@ class About:
         return tuple(filter(None, (
             "" if self.walls else "trials have no route out, but reach what listens on its machine",
             unkept and f"it keeps no limits of {unkept}",
+            "" if self.counts else "it does not tell whether a silent worker computes",
         )))  # fmt: skip
 
     @property
@@ -86,6 +90,7 @@ def about(engine: Engine) -> About:
         memory=_can(info, "MemoryLimit"),
         cpus=_can(info, "CpuCfsQuota", "CPUCfsQuota"),
         pids=_can(info, "PidsLimit"),
+        counts=info.get("CgroupDriver") != "none",
     )
 
 

@@ -9,6 +9,7 @@ directions, because a TLS connection is not for two threads at once.
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import ssl
@@ -26,6 +27,9 @@ _CHUNK = 1 << 16
 _HELD = 1 << 20  # bytes of one direction that are read ahead of a slow reader
 _STDOUT = 1
 _LAST_WORDS = 5.0
+# Commands that are started at the same time. Who asks again and again whether somebody listens gives up before a slow
+# engine has started one: hundreds were, and the container's limit of processes was reached by them alone.
+_AT_ONCE = 4
 _AGAIN = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 # Images have bash (Debian, Ubuntu) or a netcat (Alpine's busybox). Either side's end is the end of both.
@@ -50,6 +54,7 @@ class Door:
             raise InfraError(f"No port of the loopback can be had: {error.strerror}.") from error
         self.host, self.port = LOOPBACK, int(self._listening.getsockname()[1])
         self._lock = threading.Lock()
+        self._opening = threading.Semaphore(_AT_ONCE)
         self._open: set[socket.socket] = set()
         self._closed = False
         threading.Thread(target=self._serve, name=f"door-{port}", daemon=True).start()
@@ -81,7 +86,10 @@ class Door:
     def _pass_on(self, here: socket.socket) -> None:
         try:
             with here, self._engine.fresh() as engine, contextlib.suppress(InfraError, OSError):
-                stream = engine.talk(self._container, ("sh", "-c", _PASS_ON, str(self._target)))
+                with self._opening:
+                    if _given_up(here):
+                        return
+                    stream = engine.talk(self._container, ("sh", "-c", _PASS_ON, str(self._target)))
                 try:
                     _Pump(here, getattr(stream, "_sock", stream)).run()
                 finally:
@@ -89,6 +97,14 @@ class Door:
         finally:
             with self._lock:
                 self._open.discard(here)
+
+
+def _given_up(here: socket.socket) -> bool:
+    """Whether the other side has closed it, whatever it said before."""
+    closed = getattr(select, "POLLRDHUP", 0)
+    poll = select.poll()
+    poll.register(here, closed)
+    return bool(poll.poll(0))
 
 
 class Ways:

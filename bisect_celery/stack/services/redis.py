@@ -24,6 +24,7 @@ from bisect_celery.stack.services.protocol import REDIS, Bindings, gone
 PROGRAMS = ("redis-server", "valkey-server")
 START_DEADLINE = 20.0
 ASK_DEADLINE = 10.0
+ANSWER_DEADLINE = 5.0  # on another machine each look is a command that its engine has to start
 _ATTEMPTS = 3
 _HINT = "Mend the installed server, or do without it: `--broker rabbitmq`, no `--service redis`."
 # Redis writes its title over its environment, our label with it. A shell that waits for it keeps the label, and whoever
@@ -172,7 +173,7 @@ def told_to(bindings: Bindings, command: str) -> bytes:
     """
     heard = b""
     try:
-        with socket.create_connection((bindings.host, bindings.port), timeout=1) as connection:
+        with socket.create_connection((bindings.host, bindings.port), timeout=ANSWER_DEADLINE) as connection:
             connection.sendall(f"AUTH {bindings.password}\r\n{command}\r\n".encode())
             while heard.count(b"\n") < 2 and (some := connection.recv(256)):
                 heard += some
