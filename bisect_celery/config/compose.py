@@ -54,8 +54,8 @@ class Composed:
 @dataclass(frozen=True)
 class Read:
     """A compose file that was resolved: its `document`, in the folder `root`; `order` are its services as written,
-    `private` the texts of files of variables. `handed` are the contents of its secrets and configs, by their paths in
-    the repository, `variables` all that fills the file in."""
+    `private` the texts of files of variables, `shown` those of examples. `handed` are the contents of its secrets and
+    configs, by their paths in the repository, `variables` all that fills the file in."""
 
     document: Mapping[str, Any]
     root: str
@@ -65,6 +65,7 @@ class Read:
     private: tuple[str, ...] = ()
     handed: Mapping[str, bytes] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
 
 def understood(
@@ -114,7 +115,7 @@ def _with_companions(composed: Composed, read: Read, contents: Cached) -> Compos
     started += [services[composed.worker]] if composed.worker else []
     hidden = [*handed.secrets(started), *passwords_of(found)]
     return replace(
-        composed, companions=found, secrets=secrets_of(pairs, read.private, hidden, _known(read.document)),
+        composed, companions=found, secrets=secrets_of(pairs, read.private, hidden, _known(read.document), read.shown),
         worker_files=handed.files(services[composed.worker]) if composed.worker else (),
         notes=(*composed.notes, *notes), stood_in=tuple(handed.notes(started)),
     )  # fmt: skip

@@ -13,10 +13,12 @@ _SIMPLE = re.compile(r"[A-Za-z][A-Za-z_.-]*(?::\d+)?")
 
 
 def secrets_of(
-    pairs: Sequence[tuple[str, str]], files: Sequence[str], hidden: Iterable[str], known: set[str]
-) -> tuple[str, ...]:
+    pairs: Sequence[tuple[str, str]], files: Sequence[str], hidden: Iterable[str], known: set[str],
+    shown: Sequence[str] = (),
+) -> tuple[str, ...]:  # fmt: skip
     """Values of secret names, passwords in addresses, what stands in `files` of variables but for plain words, and what
-    is `hidden` in any case. A word that also stands under a plain name (POSTGRES_DB) is no secret."""
+    is `hidden` in any case. A word that also stands under a plain name (POSTGRES_DB) is no secret, nor is one that
+    stands in an example, in `shown`: it would be taken out of every sentence that has it."""
     of_files: list[tuple[str, str]] = []
     for text in files:
         try:
@@ -29,6 +31,7 @@ def secrets_of(
     plain = {
         value for name, value in (*pairs, *of_files) if not secret.is_secret_name(name) and _SIMPLE.fullmatch(value)
     }
+    plain |= {value for text in shown for value in dotenv.variables_of(text).values() if _SIMPLE.fullmatch(value)}
     return secret.unique(one for one in found if one not in plain and one not in known)
 
 

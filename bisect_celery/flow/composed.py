@@ -105,6 +105,7 @@ def _understood(
         source=found.paths[0],
         order=config.order_of(texts[path] for path in found.paths),
         private=tuple(text for path, text in texts.items() if path not in found.paths and path not in examples),
+        shown=tuple(texts[path] for path in examples),
         handed=handed,
         variables=filled.variables,
     )

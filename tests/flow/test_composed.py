@@ -43,7 +43,8 @@ services:
   worker: {{{WORKER}, env_file: [.env, conf/mail.env, conf/none.env], environment: {{KEY: "${{SECRET_KEY}}"}}}}
   db: {{image: "postgres:$TAG", environment: {{POSTGRES_PASSWORD: "$POSTGRES_PASSWORD"}}}}
 """,
-        ".env.example": "TAG=15\nSECRET_KEY=change-me\nPOSTGRES_PASSWORD=\nSMTP_PASSWORD=\nNAME=shop\n",
+        ".env.example": "TAG=15\nSECRET_KEY=change-me\nPOSTGRES_PASSWORD=\nSMTP_PASSWORD=\nNAME=shop\nLICENSE=trial\n"
+        "API_TOKEN=t0ken-9\n",
         "conf/mail.env.dist": "MAIL=yes\n",
     }
     found = said(tmp_path, files)
@@ -56,7 +57,8 @@ services:
     assert ".env is neither committed nor in your folder, so .env.example stands in" in found.stood_in
     assert "conf/mail.env is neither committed nor in your folder, so conf/mail.env.dist stands in" in found.stood_in
     assert any("conf/none.env" in note and "`--overlay FILE:conf/none.env`" in note for note in found.stood_in)
-    assert "shop" not in found.secrets
+    assert not {"shop", "trial"} & set(found.secrets)
+    assert "t0ken-9" in found.secrets
 
 
 def test_the_users_own_file_comes_before_an_example_and_names_the_compose_files(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ exit 3
 """
 
 NO_BASE = (
-    "`docker pull` or `docker login` for it, `--build-arg` where the Dockerfile takes its name; `--image none` installs "
-    "the dependencies from the project's other files instead."
+    "`docker pull` or `docker login` for it, `--build-arg` where the Dockerfile takes its name; `--image none` "
+    "installs the dependencies from the project's other files instead."
 )
 Says = Callable[[str], None]
 
