@@ -213,11 +213,12 @@ def _services(request: Request) -> tuple[str, ...]:
                     f"`{name}` takes {part[0]}, and a trial's own database is a file without `--service`.",
                     "Say which server: `--service postgres` or `--service mariadb`.",
                 )
-    if request.upgrade_from and found:
+    beside = [*found, *(one.name for one in request.companions if one.kind != "rabbitmq")]
+    if request.upgrade_from and beside:
         raise UserError(
             "What an older revision leaves in a service cannot be carried over yet, so `--upgrade-from` would be half "
-            f"of a state beside `--service {' '.join(found)}`.",
-            "Leave one of them out.",
+            f"of a state beside {', '.join(beside)}.",
+            "Leave `--service` out, and the compose file (`--compose none`), or `--upgrade-from`.",
         )
     return found
 

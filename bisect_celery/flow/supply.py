@@ -11,17 +11,18 @@ from bisect_celery.lab.missing import missing_in
 from bisect_celery.model import Failure, Fallback, Judged, Observation, Stage, Verdict
 from bisect_celery.stack.services.protocol import ALIASES
 
+OF_A_SYSTEM = "an image that has {} (`--dockerfile FILE`, `--image NAME`), or `--stack process` on a machine with it"
 FLAGS = {
     "variable": "`--env {name}=VALUE`, `--env-file FILE` or `--pass {name}`",
     "module": "`--overlay FILE` if it is a file that is not committed, or its package in the requirements",
     "host": "`--env` for the variable that names this host; `--service` has redis, postgres, mariadb and mysql",
-    "package": "a base image or machine that has this system library",
+    "package": OF_A_SYSTEM.format("this system library"),
     "file": "`--overlay FILE:{name}`",
     "python": "`--python VERSION`",
     "image": "`docker login` or `docker pull` for it, or `--build-arg` where the Dockerfile takes its name",
-    "program": "a base image or machine that has this program",
-    "header": "a base image or machine that has this library's headers",
-    "library": "a base image or machine that has this library's headers",
+    "program": OF_A_SYSTEM.format("it"),
+    "header": OF_A_SYSTEM.format("this library's headers"),
+    "library": OF_A_SYSTEM.format("this library's headers"),
 }
 MIGRATE = "`--migrate 'python manage.py migrate'`"
 # How databases say that a table or column is not there: PostgreSQL, SQLite, MariaDB and MySQL.

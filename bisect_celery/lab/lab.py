@@ -226,7 +226,9 @@ class Lab:
             environment = self._environment(layout, order.plan.subfolder)
             roots = source_roots(layout, order.plan.subfolder, self._library)
             plan = replace(order.plan, source_roots=roots)
-            yield layout, environment, replace(plan, database_key=migrated.key(layout, plan, environment))
+            # What an older revision left is what a migration is for: a copy of another database would take its place.
+            key = migrated.key(layout, plan, environment) if self.earlier is None else None
+            yield layout, environment, replace(plan, database_key=key)
         finally:
             shutil.rmtree(layout, ignore_errors=True)
 

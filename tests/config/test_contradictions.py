@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from bisect_celery.config import detect, load, to_request
+from bisect_celery.config import Composed, detect, load, to_request
 from bisect_celery.config.listing import FolderListing
 from bisect_celery.errors import UserError
-from bisect_celery.model import Request
+from bisect_celery.model import Companion, Request
 
 
-def asked(folder: Path, **flags: object) -> Request:
+def asked(folder: Path, composed: Composed | None = None, **flags: object) -> Request:
     (folder / "shop.py").write_text("from celery import Celery\napp = Celery('shop')\n")
     (folder / "probe.py").write_text("def send(app): ...")
     loaded = load(flags, typed_in=folder, root=folder, caller_environment={})
     detected = detect(FolderListing(folder), typed_in="", app=None)
-    return to_request(loaded, detected, good="a", bad="b", repository=folder)
+    return to_request(loaded, detected, good="a", bad="b", repository=folder, composed=composed)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,14 @@ def test_what_cannot_be_meant_together(tmp_path: Path, flags: dict[str, object],
 )
 def test_what_can(tmp_path: Path, flags: dict[str, object]) -> None:
     asked(tmp_path, **flags)
+
+
+def test_state_from_before_is_never_half_there(tmp_path: Path) -> None:
+    beside = (Companion("db", "postgres", "postgres"), Companion("mq", "rabbitmq", "rabbitmq"))
+    composed = Composed(("compose.yml",), "compose.yml", ("db", "mq", "worker"), "worker", companions=beside)
+    with pytest.raises(UserError, match="half of a state beside db") as refused:
+        asked(tmp_path, composed, **{"upgrade-from": "good"})
+    assert "`--compose none`" in refused.value.hint
+    with pytest.raises(UserError, match="half of a state beside redis"):
+        asked(tmp_path, service=["redis"], **{"upgrade-from": "good"})
+    asked(tmp_path, Composed(("compose.yml",), "compose.yml", companions=beside[1:]), **{"upgrade-from": "good"})
