@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ def main() -> None:
 
         status = run(sys.argv[1:], caller)
     except KeyboardInterrupt:  # while we were still importing
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write("Interrupted.\n")
         status = INTERRUPTED
     # CPython remembers an interrupt that came inside an exec() (a dataclass being made), and would end by SIGINT
     # instead of with our status; any other exec() makes it forget.

@@ -79,7 +79,7 @@ exit 3
 
 NO_BASE = (
     "`docker pull` or `docker login` for it, `--build-arg` where the Dockerfile takes its name; `--image none` "
-    "installs the dependencies from the project's other files instead."
+    "installs the dependencies from the project's other files instead, `--stack process` needs no image at all."
 )
 Says = Callable[[str], None]
 
