@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bisect_celery.errors import InfraError
+from bisect_celery.stack.engine.api import Engine
 from bisect_celery.stack.engine.endpoint import SOCKET, Endpoint, find
 from bisect_celery.stack.engine.ssh import words
 
@@ -141,3 +142,21 @@ def test_the_docker_client_means_the_same(tmp_path: Path) -> None:
     assert find({"DOCKER_CONFIG": str(folder)}) == Endpoint(host, "the context build")
     client("context", "use", "default")
     assert find({"DOCKER_CONFIG": str(folder)}) == find({}, tmp_path)
+
+
+def test_an_engine_is_trusted_by_its_own_certificates_whatever_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, company = tmp_path / ".docker", tmp_path / "company.pem"
+    for path in (company, tmp_path / "ca.pem"):
+        path.write_text("pem")
+    context(folder, "safe", "tcp://127.0.0.1:2376", tls=("ca.pem",))
+    context(folder, "lax", "tcp://127.0.0.1:2376", skip=True, tls=("ca.pem",))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(company))
+
+    def believed(name: str) -> object:
+        with Engine.connect(version="1.41", endpoint=find({"DOCKER_CONTEXT": name}, tmp_path)) as engine:
+            return engine.api.merge_environment_settings("https://127.0.0.1:2376", {}, None, None, None)["verify"]
+
+    ca = folder / "contexts" / "tls" / hashlib.sha256(b"safe").hexdigest() / "docker" / "ca.pem"
+    assert (believed("safe"), believed("lax")) == (str(ca), False)

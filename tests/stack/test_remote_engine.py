@@ -175,6 +175,8 @@ def test_what_an_engine_is_and_cannot_keep(engine: Engine) -> None:
     fitted = poor.fitted(ours.load({}).services["worker"])
     assert (fitted.mem_limit, fitted.cpus) == (0, 0)
     assert fitted.pids_limit > 0
+    assert found.counts
+    assert replace(poor, counts=False).lacks[1:] == ("it does not tell whether a silent worker computes",)
     podman = replace(poor, product="Podman", memory=True, cpus=True)
     assert (poor.walls, podman.walls) == (True, False)
     assert "reach what listens" in podman.lacks[0]
