@@ -79,11 +79,15 @@ def _placed(found: Seen, seen: Observation) -> Seen:
     """With what it waits in, where dumps tell. Never more than a further name of what is already known (DESIGN 16)."""
     if found.symptom.kind in _HANGS and not (found.symptom.template or "").startswith("retry"):  # that hangs nowhere
         where = tasks_wait_in(seen.dumps) or _before_the_task(seen)
-    elif found.symptom.kind is Kind.NEVER_RECEIVED:
+    elif found.symptom.kind is Kind.NEVER_RECEIVED or _never_ready(found, seen):
         where = parent_waits_in(seen.dumps)
     else:
         where = None
     return found if where is None else replace(found, symptom=replace(found.symptom, where=where))
+
+
+def _never_ready(found: Seen, seen: Observation) -> bool:
+    return found.symptom.kind is Kind.BOOT_FAILED and seen.failure is not None and seen.failure.timed_out
 
 
 def _before_the_task(seen: Observation) -> str | None:

@@ -384,6 +384,10 @@ class Ledger:
         """Whether the worker's main process itself told the end of every message (`core.judge.all_returned`)."""
         return bool(self._entries) and all("event" in entry.words for entry in self._entries.values())
 
+    def heard_out(self) -> bool:
+        """Whether the worker's main process itself told the end of every message that has one."""
+        return all("event" in entry.words for entry in self._entries.values() if entry.state is not None)
+
     # --- the facts ---------------------------------------------------------------------------------
 
     def observation(

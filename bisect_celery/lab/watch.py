@@ -42,6 +42,7 @@ LOOK_EVERY = 0.7
 SETTLED = 0.3
 LOG_LAG = 5.0
 # The sender looks how a web process would send while the worker boots; that it is not done by now is rare.
+EVENTS_LAG = 5.0  # in seconds, for events behind results
 WEB_LAG = 5.0
 # What the broker takes to see that a connection is gone.
 GONE_DEADLINE = 10.0
@@ -133,6 +134,8 @@ class Watch:
             self._answers.ask()
             self._counts.count(closely=True)
             dumps = self._silence.dumps or self._worker.dump()
+        elif self._signs.failure is not None and self._signs.failure.timed_out and self._worker.started():
+            dumps = self._worker.dump()
         elif ended == "complete" and self._ledger.left != (0, 0):
             self._counts.count(closely=True)
         return self._picture(ended, dumps)
@@ -308,7 +311,9 @@ class Watch:
         return self.now() > (self._ready_at or 0.0) + self._deadlines.total + self._lent
 
     def leave_broker(self) -> None:
-        """The sender is a client whose way back is not in question: afterwards it is a new one."""
+        """The sender is a client whose way back is not in question: afterwards it is a new one. First the worker's
+        events of what is done are heard out: they come later than results, and after a restart they never do."""
+        self._loop.wait(self._ledger.heard_out, EVENTS_LAG)
         self._sender.stop()
         self._counts.close()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from scenario import SILENT, Scenario, Tried, of
 
+from bisect_celery.core.deadline import Deadlines
 from bisect_celery.model import Kind, Probe, Symptom
 
 HEAD = """
@@ -47,6 +48,11 @@ TRIED_AGAIN = """
 @app.task(bind=True, max_retries=None, default_retry_delay=0.3)
 def work(self, n):
     raise self.retry(exc=KeyError("price"))
+"""
+NEVER_READY = """
+import sys
+if "worker" in sys.argv:
+    time.sleep(3600)
 """
 PATCHED = "from gevent import monkey\nmonkey.patch_all()\n"
 SOLO, THREADS, GREEN = ("-P", "solo"), ("-P", "threads", "-c", "2"), ("-P", "gevent", "-c", "1000")
@@ -110,3 +116,14 @@ def test_a_thousand_greenlets_take_no_more_probes_than_a_few_slots(tried: Tried)
 def test_a_greenlet_that_never_ends_is_a_slot_lost(tried: Tried) -> None:
     assert tried.kind is Kind.SLOT_LOST, (tried.seen, tried.observation)
     assert (tried.observation.held, tried.observation.ended) == (1, "quiet")
+
+
+@of(Scenario(HEAD + NEVER_READY, deadlines=Deadlines(boot=25, quiet=4, total=60)))
+def test_a_worker_that_is_never_ready_is_told_with_where_it_waits(tried: Tried) -> None:
+    """The sender loads the same module, so only the worker may wait in it."""
+    assert tried.kind is Kind.BOOT_FAILED, (tried.seen, tried.observation)
+    assert tried.observation.failure is not None
+    assert tried.observation.failure.timed_out
+    assert tried.worker_ran
+    assert tried.seen.symptom.where in ("its own code", None), "None where nobody may look"
+    assert tried.seen.symptom.where is None or tried.observation.dumps
