@@ -41,8 +41,8 @@ LOOK_EVERY = 0.7
 # So long after the last sign all that is left is there to stay, or to be asked about.
 SETTLED = 0.3
 LOG_LAG = 5.0
+EVENTS_LAG = 5.0  # of events behind results
 # The sender looks how a web process would send while the worker boots; that it is not done by now is rare.
-EVENTS_LAG = 5.0  # in seconds, for events behind results
 WEB_LAG = 5.0
 # What the broker takes to see that a connection is gone.
 GONE_DEADLINE = 10.0
