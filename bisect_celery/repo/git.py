@@ -9,6 +9,7 @@ English is never read: it changes between versions.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,11 @@ from bisect_celery.model import Cancel
 # Seconds. Git's own work is short; laying out a big tree or filling a partial clone is not.
 DEADLINE = 120.0
 LONG_DEADLINE = 1800.0
+
+PARTIAL = (
+    "Files are missing in this clone. A partial one (`--filter`) fetches them when they are wanted: its remote must be "
+    "in reach. `git fetch --refetch` gets them all."
+)
 
 _OVERRIDES = (
     "core.hooksPath=/dev/null",
@@ -168,7 +174,9 @@ def need_git() -> None:
 def failed(finished: proc.Finished, what: str) -> InfraError:
     """The InfraError for a git command whose outcome cannot be used."""
     tail = " ".join(finished.error_text().split()[-60:])
-    return InfraError(f"git could not {what} (status {finished.code}): {tail}")
+    # Only a hint hangs on git's English.
+    hint = PARTIAL if re.search(r"promisor|missing blob|unable to read [0-9a-f]{40}", tail) else ""
+    return InfraError(f"git could not {what} (status {finished.code}): {tail}", hint)
 
 
 def is_sha(name: str) -> bool:

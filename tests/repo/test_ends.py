@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_repository import Made
 
-from bisect_celery.errors import EndsError, UserError
+from bisect_celery.errors import EndsError, InfraError, UserError
 from bisect_celery.lab.cancel import Token
 from bisect_celery.model import Verdict
 from bisect_celery.repo.private import PrivateRepository
@@ -152,6 +152,15 @@ def test_a_partial_clone_gets_what_it_lacks_into_our_store(made: Made, tmp_path:
     assert ours.layout(parent.tree, tmp_path / "laid") == ()
     assert (tmp_path / "laid/n").read_text() == "5\n"
     assert sorted((tmp_path / "partial/.git/objects/pack").iterdir()) == packs
+
+
+def test_a_partial_clone_whose_remote_is_gone_says_what_it_lacks(made: Made, tmp_path: Path) -> None:
+    made.numbers(2)
+    ours = clone(made, tmp_path / "partial", "--filter=blob:none", "--no-checkout")
+    made.path.rename(tmp_path / "gone")
+    with pytest.raises(InfraError) as lacking:
+        ours.layout(ours.resolve("HEAD").tree, tmp_path / "laid")
+    assert "partial" in lacking.value.hint
 
 
 def test_objects_borrowed_by_the_user_are_found(made: Made, tmp_path: Path) -> None:
