@@ -24,6 +24,9 @@ _SCHEMES = (
     ("broker", re.compile(r"^(?:amqps?|pyamqp)://", re.I)),
 )
 _BROKER = re.compile(r"^(?!.*(?:redis|valkey)).*broker.*(?:URL|URI|DSN)$", re.I)
+# The broker's address in parts; a name of its own is a virtual host's.
+_BROKERS = re.compile(r"^(?!.*(?:MANAGEMENT|MGMT|_API|_UI)).*(?:rabbit|amqp)", re.I)
+_OF_BROKER = {"host": "host", "port": "port", "user": "user", "password": "password", "name": "vhost"}
 # What is the client's own business, though its name speaks of a service or ends like a part of one.
 _NO_BINDING = re.compile(r"TEST|ENGINE|FLOWER|ADMIN|ROOT|BACKUP|(?:_DB_?)?INDEX$|EMAIL|SMTP", re.I)
 
@@ -41,12 +44,21 @@ def binding(name: str, value: str) -> tuple[str | None, str] | None:
     of_url = next((kind for kind, pattern in _SCHEMES if pattern.match(value.strip())), None)
     if of_url == "broker" or _BROKER.match(name):
         return None, "{broker_url}"
+    if of_url is None and (broker := _of_broker(name, value)) is not None:
+        return None, broker
     service, part = of_url or service_of(name), "url" if of_url else part_of(name)
     if service is None or part is None or (of_url is None and ("://" in value or _NO_BINDING.search(name))):
         return None
     if service == "redis":
         return (service, f"{{redis_{part}}}") if part in ("url", "host", "port", "password") else None
     return service, _url_of(value) if part == "url" else f"{{database_{part}}}"
+
+
+def _of_broker(name: str, value: str) -> str | None:
+    if not _BROKERS.search(name) or "://" in value or _NO_BINDING.search(name):
+        return None
+    part = "vhost" if name.upper().endswith("VHOST") else _OF_BROKER.get(part_of(name) or "")
+    return f"{{broker_{part}}}" if part else None
 
 
 def _url_of(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
 
 from bisect_celery.core import pools
 from bisect_celery.model import STARTS, Environment, Fallback, Place, Probe, Program, Step, WorkerFacts
@@ -211,7 +212,7 @@ class Plan:
         if self.source_roots and environment.image is None:
             values["PYTHONPATH"] = ":".join(f"{place.checkout}/{root}" for root in self.source_roots)
         filled = {
-            "broker_url": broker_url,
+            **_of_broker(broker_url),
             "result_url": result_url or "rpc://",
             "work_dir": place.work_dir,
             "checkout": place.checkout,
@@ -223,6 +224,19 @@ class Plan:
 
     def worker_line(self) -> str:
         return " and ".join(shlex.join((*self._start(), *words)) for words in (self.worker, *self.beside))
+
+
+def _of_broker(url: str) -> dict[str, str]:
+    """The address, whole and in the parts that some projects read one by one."""
+    said = urlsplit(url)
+    return {
+        "broker_url": url,
+        "broker_host": said.hostname or "",
+        "broker_port": str(said.port or ""),
+        "broker_user": unquote(said.username or ""),
+        "broker_password": unquote(said.password or ""),
+        "broker_vhost": unquote(said.path.removeprefix("/")),
+    }
 
 
 def _of_environment(environment: Environment) -> dict[str, str]:

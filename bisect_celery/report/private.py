@@ -18,7 +18,8 @@ HARMLESS = ("[]", "{}", "null", "true", "false")
 # Below this a value is also a word of the report itself.
 SHORTEST = 5
 PLACEHOLDER = re.compile(
-    r"(?:\{(?:broker_url|result_url|work_dir|(?:database|redis)_(?:url|host|port|name|user|password))\}[/:.\w-]{0,20})+"
+    r"(?:\{(?:result_url|work_dir|(?:broker|database|redis)_(?:url|host|port|name|user|password|vhost))\}"
+    r"[/:.\w-]{0,20})+"
 )
 # Controls, and marks that turn the direction of text, which can make code read as what it is not.
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")

@@ -180,6 +180,7 @@ def test_a_replaced_result_backend_is_celerys_own_override() -> None:
 def test_placeholders_are_filled_in_and_other_braces_stay() -> None:
     values = (
         ("BROKER", "{broker_url}"),
+        ("PARTS", "{broker_user}|{broker_password}|{broker_host}|{broker_port}|{broker_vhost}"),
         ("RESULTS", "{result_url}"),
         ("DATA", "{database_url}?timeout=1"),
         ("JSON", '{"at": "{work_dir}", "n": {}}'),
@@ -187,6 +188,7 @@ def test_placeholders_are_filled_in_and_other_braces_stay() -> None:
     )
     seen = dict(plan(variables=values).worker_program(PLACE, environment()).env)
     assert seen["BROKER"] == PLACE.broker_url
+    assert seen["PARTS"] == "me|pw|127.0.0.1|5672|mine"
     assert seen["RESULTS"] == "rpc://"
     assert seen["DATA"] == "sqlite:////work-dir/database.sqlite3?timeout=1"
     assert seen["JSON"] == '{"at": "/work-dir", "n": {}}'
