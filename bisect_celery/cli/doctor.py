@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -14,10 +15,16 @@ from bisect_celery.cli.hunting import as_data
 from bisect_celery.flow.doctor import Check, best_stack, examine
 
 
-def doctor(ctx: typer.Context, as_json: options.Json = False) -> int:
+def doctor(
+    ctx: typer.Context,
+    remote_engine: Annotated[
+        bool, typer.Option("--remote-engine", help="Ask a container engine on another machine, too.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
     """Tell what this machine has for trials, what is missing and how to get it. Installs nothing."""
     context: Context = ctx.obj
-    checks = tuple(examine(context.home))
+    checks = tuple(examine(context.home, remote=remote_engine))
     fit = all(check.well for check in checks if check.needed)
     if as_json:
         rows = [{**dataclasses.asdict(check), "well": check.well} for check in checks]

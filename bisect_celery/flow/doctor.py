@@ -48,10 +48,19 @@ class Check:
         return self.found is not None
 
 
-def examine(home: Home) -> Iterator[Check]:
-    """One check after another; each takes seconds at most."""
+@dataclass(frozen=True)
+class Asked:
+    """For whom to look. `remote`: an engine on another machine is asked, too; the environment may say so as well."""
+
+    home: Home
+    remote: bool = False
+
+
+def examine(home: Home, *, remote: bool = False) -> Iterator[Check]:
+    """One check after another; each takes seconds at most. With `remote` also at an engine on another machine."""
+    asked = Asked(home, remote or _remote_said())
     for look in _LOOKS:
-        yield look(home)
+        yield look(asked)
 
 
 def best_stack(checks: tuple[Check, ...]) -> str:
@@ -65,7 +74,7 @@ def best_stack(checks: tuple[Check, ...]) -> str:
 # --- what every trial needs --------------------------------------------------------------------------
 
 
-def _git(_: Home) -> Check:
+def _git(_: Asked) -> Check:
     try:
         need_git()
         version = proc.run(["git", "--version"], deadline=ASK_DEADLINE, check=False).text()
@@ -74,23 +83,23 @@ def _git(_: Home) -> Check:
     return Check("git", version.removeprefix("git version").strip(), needed=True)
 
 
-def _uv(home: Home) -> Check:
+def _uv(asked: Asked) -> Check:
     try:
-        (uv,) = _runner(home).uv()
+        (uv,) = _runner(asked.home).uv()
         version = proc.run([uv, "--version"], deadline=ASK_DEADLINE).text().strip()
     except InfraError as error:
         return Check("uv", None, f"{error.message} {error.hint}".strip(), needed=True)
     return Check("uv", version, needed=True)
 
 
-def _disk(home: Home) -> Check:
-    free = shutil.disk_usage(home.make().cache).free
-    where = f"{free / 1e9:.1f} GB free for {home.cache}"
+def _disk(asked: Asked) -> Check:
+    free = shutil.disk_usage(asked.home.make().cache).free
+    where = f"{free / 1e9:.1f} GB free for {asked.home.cache}"
     low = f"{where}: `bisect-celery clean`, or BISECT_CELERY_HOME on another disk."
     return Check("disk", where, needed=True) if free >= ROOM else Check("disk", None, low, needed=True)
 
 
-def _memory(_: Home) -> Check:
+def _memory(_: Asked) -> Check:
     free = _available_memory()
     if free is None:
         return Check("memory", "cannot be told on this system")
@@ -110,11 +119,11 @@ def _available_memory() -> int | None:
 # --- stacks ------------------------------------------------------------------------------------------
 
 
-def _engine(_: Home) -> Check:
+def _engine(asked: Asked) -> Check:
     """Which engine would be taken, as it describes itself; one on another machine is not asked unless that is said."""
     try:
         endpoint = find(os.environ)
-        if endpoint.machine and not remote_said():
+        if endpoint.machine and not asked.remote:
             help_ = f"It is {endpoint.words}, and is asked nothing without `--remote-engine`."
             return Check("container engine", None, f"{help_} DOCKER_CONTEXT=default takes this machine's own.")
         with Engine.connect(ANSWER_DEADLINE, endpoint=endpoint) as engine:
@@ -125,7 +134,7 @@ def _engine(_: Home) -> Check:
     return Check("container engine", "; ".join((found.name, cgroup, *found.lacks)))
 
 
-def remote_said() -> bool:
+def _remote_said() -> bool:
     """Whether the environment says that an engine may be elsewhere; what files and flags say is a run's own."""
     return os.environ.get("BISECT_CELERY_REMOTE_ENGINE", "").strip().lower() in ("1", "true", "yes", "on")
 
@@ -138,27 +147,27 @@ def _other_sockets() -> str:
     return f"DOCKER_HOST=unix://{found[0]} takes the one that is there." if found else ""
 
 
-def _containers(_: Home) -> Check:
-    answers, why = available(os.environ, remote=remote_said())
+def _containers(asked: Asked) -> Check:
+    answers, why = available(os.environ, remote=asked.remote)
     if answers:
         return Check("container stack", f"{why}, with images")
     help_ = "Start Docker, or set DOCKER_HOST. Images without a registry: `sudo scripts/build-images`."
     return Check("container stack", None, f"{_sentence(why)} {help_} Without it processes serve.")
 
 
-def _compose(_: Home) -> Check:
+def _compose(_: Asked) -> Check:
     found = project.find()
     help_ = f"Only a project's own compose file needs it. {project.HOW_TO_GET_IT}"
     return Check("docker compose", f"`{' '.join(found.words)}` {found.version}" if found else None, help_)
 
 
-def _buildkit(_: Home) -> Check:
+def _buildkit(_: Asked) -> Check:
     client = buildkit_client(os.environ)
     help_ = "Only Dockerfiles with `RUN --mount` and its like need it: install docker-buildx."
     return Check("BuildKit", f"by {' '.join(client[:2])}" if client else None, help_)
 
 
-def _rabbitmq(_: Home) -> Check:
+def _rabbitmq(_: Asked) -> Check:
     found = find_rabbitmq()
     if found is None:
         help_ = "Install `rabbitmq-server` (it need not run), or use containers. Else the broker is emulated."
@@ -166,13 +175,13 @@ def _rabbitmq(_: Home) -> Check:
     return Check("rabbitmq-server", f"{found.server}; a private node is started from it")
 
 
-def _redis(_: Home) -> Check:
+def _redis(_: Asked) -> Check:
     found = find_redis()
     help_ = "Install `redis-server` (it need not run), or use containers: for projects with a Redis."
     return Check("redis-server", f"{found}; each trial gets its own" if found else None, help_)
 
 
-def _databases(_: Home) -> Check:
+def _databases(_: Asked) -> Check:
     postgres, mariadb, mysql = find_postgres(), find_mariadb(), find_mysql()
     found = [f"PostgreSQL {'.'.join(map(str, postgres.version))} in {postgres.bin}"] if postgres else []
     found += [f"{name} in {one.server}" for name, one in (("MariaDB", mariadb), ("MySQL", mysql)) if one]
@@ -183,12 +192,12 @@ def _databases(_: Home) -> Check:
     return Check("databases", ", ".join(found) or None, help_)
 
 
-def _route_out(_: Home) -> Check:
+def _route_out(asked: Asked) -> Check:
     """What the wall of trials is worth with the engine that would be taken."""
     process = "programs of the process stack reach what this machine reaches"
     try:
         endpoint = find(os.environ)
-        if endpoint.machine and not remote_said():
+        if endpoint.machine and not asked.remote:
             return Check("route out of trials", f"walled in containers of Docker; {process}")
         with Engine.connect(ANSWER_DEADLINE, endpoint=endpoint) as engine:
             walls = about(engine).walls
@@ -203,8 +212,8 @@ def _route_out(_: Home) -> Check:
 # --- the rest ----------------------------------------------------------------------------------------
 
 
-def _pythons(home: Home) -> Check:
-    runner, found = _runner(home), []
+def _pythons(asked: Asked) -> Check:
+    runner, found = _runner(asked.home), []
     for version in PYTHONS:
         path = runner.installed(version)
         if path is not None:
@@ -213,13 +222,13 @@ def _pythons(home: Home) -> Check:
     return Check("interpreters", ", ".join(found) or None, help_)
 
 
-def _pyspy(_: Home) -> Check:
+def _pyspy(_: Asked) -> Check:
     binary = pyspy.binary()
     help_ = "`pip install py-spy` beside bisect-celery; without it nobody sees where a hang waits."
     return Check("py-spy", str(binary) if binary else None, help_)
 
 
-def _certificates(_: Home) -> Check:
+def _certificates(_: Asked) -> Check:
     bundle = ca_bundle(with_pip_conf(os.environ))
     return Check("CA bundle", f"{bundle}, for builds" if bundle else "none named; SSL_CERT_FILE names a company's own")
 
@@ -232,7 +241,7 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
-_LOOKS: tuple[Callable[[Home], Check], ...] = (
+_LOOKS: tuple[Callable[[Asked], Check], ...] = (
     _git,
     _uv,
     _disk,

@@ -56,6 +56,10 @@ def test_an_engine_on_another_machine_is_named_and_not_asked(tmp_path: Path) -> 
     engine = next(check for check in said["checks"] if check["name"] == "container engine")
     assert "on build.invalid (DOCKER_HOST)" in engine["help"]
     assert "--remote-engine" in engine["help"]
+    said = json.loads(doctor(tmp_path, "--json", "--remote-engine", DOCKER_HOST="tcp://build.invalid:2376").stdout)
+    engine = next(check for check in said["checks"] if check["name"] == "container engine")
+    assert "--remote-engine" not in engine["help"]
+    assert engine["found"] is None
 
 
 @pytest.mark.docker
