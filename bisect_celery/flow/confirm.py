@@ -12,6 +12,8 @@ from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.model import Culprit, Judged, Kind, Tally, Verdict
 
 ROUNDS = 3
+# Parent, culprit, cause alone, culprit without it: three rounds of each, and a few more to be sure of the culprit.
+CONFIRMING = 14
 
 
 class Confirm:

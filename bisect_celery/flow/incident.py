@@ -8,20 +8,20 @@ from pathlib import Path
 
 from bisect_celery.core.judge import Signature
 from bisect_celery.errors import Cancelled, EndsError, InfraError, UserError
-from bisect_celery.flow.confirm import contradictions
+from bisect_celery.flow.confirm import CONFIRMING, contradictions
 from bisect_celery.flow.contradicted import Contradicted, measured_apart
 from bisect_celery.flow.differences import differences
 from bisect_celery.flow.earlier import difference, provide
 from bisect_celery.flow.endings import Endings, left_by
 from bisect_celery.flow.ends import Ends, EndsWrong, TryEnds
 from bisect_celery.flow.events import Listener, Note, Range
+from bisect_celery.flow.how_long import to_go
 from bisect_celery.flow.hunt import Hunt
 from bisect_celery.flow.narrow import narrowed
 from bisect_celery.flow.particulars import project_versions, task_candidates, versions
 from bisect_celery.flow.reopen import keep_request, resolved
 from bisect_celery.flow.session import Room, opened, plan_of, running, trials_of, upgraded_from
 from bisect_celery.flow.start_line import blamed, differing
-from bisect_celery.flow.tell import to_go
 from bisect_celery.flow.trials import BudgetSpent, Trials
 from bisect_celery.flow.weigh import Weigh
 from bisect_celery.home import Home
@@ -37,8 +37,6 @@ from bisect_celery.model import (
 from bisect_celery.report.build import build
 from bisect_celery.report.render import write
 
-# Parent, culprit, cause alone, culprit without it: three rounds of each, and a few more to be sure of the culprit.
-CONFIRMING = 14
 # Where it is measured, a tree takes so many starts, controls included.
 MEASURED_STARTS = 5
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from bisect_celery.core.closure import Requirements, composer, requirements
 from bisect_celery.core.isolate import Isolation, Outcome, Question, isolate, spell
 from bisect_celery.core.repeat import ALPHA, MOST_STARTS, MOST_UNCLEAR, Noise, Starts
-from bisect_celery.flow.confirm import Confirm, contradictions, unfinished
+from bisect_celery.flow.confirm import CONFIRMING, Confirm, contradictions, unfinished
 from bisect_celery.flow.ends import as_tree
-from bisect_celery.flow.events import Listener, Remaining
+from bisect_celery.flow.events import Listener, Note, Remaining
+from bisect_celery.flow.how_long import to_take_apart
 from bisect_celery.flow.session import Room
 from bisect_celery.flow.trials import NEVER_RUNS, BudgetSpent, Trials
 from bisect_celery.model import Atom, Culprit, Revision, Tally, Tree, Verdict
@@ -81,6 +82,7 @@ class Narrow:
         taken = self._take_apart(culprit, parents)
         if not taken.atoms:
             return Culprit(culprit, caveats=("The culprit changes no file: what differs is not in the repository.",))
+        self._say_how_long(len(taken.atoms))
         found = self._isolate(taken)
         confirmed = self._with_patch(taken, found, parents)
         for _ in range(MOST_LOOKS if self._noise is not None else 0):
@@ -97,6 +99,12 @@ class Narrow:
             found = again
             confirmed = self._with_patch(taken, found, parents)
         return confirmed
+
+    def _say_how_long(self, changes: int) -> None:
+        each = self._trials.seconds_each() or 0.0
+        known = self._trials.to_replay() - CONFIRMING
+        if (told := to_take_apart(changes, known, each, self._trials.seconds_left())) is not None:
+            self._listener(Note(told))
 
     def _doubt(self, taken: Taken, found: Isolation) -> None:
         """A cause of several atoms stands on passes of its parts, and one false pass makes it too large: ask them more.

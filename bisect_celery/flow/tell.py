@@ -38,20 +38,6 @@ def headline(culprit: Culprit) -> str:
     return f"{revision.short} “{revision.title}” broke it, by {_changes(cause)}; {cure}.{often(culprit)}"
 
 
-def to_go(trials: int, seconds_each: float, seconds_left: float) -> str | None:
-    """How long it will take, and what becomes of it where the budget is shorter; None where all was tried already."""
-    if trials <= 0:
-        return None
-    minutes = max(1, round(trials * seconds_each / 60))
-    told = f"About {trials} trials to go, {minutes} min."
-    if trials * seconds_each > seconds_left:
-        told += (
-            f" The budget has {seconds_left / 60:.0f} min left; `bisect-celery resume` then goes on where it stops, "
-            "`--budget MINUTES` at once gives more."
-        )
-    return told
-
-
 def _changes(atoms: Sequence[Atom]) -> str:
     pieces = "one change" if len(atoms) == 1 else f"{len(atoms)} changes"
     return f"{pieces} in {', '.join(sorted({atom.path for atom in atoms}))}"
