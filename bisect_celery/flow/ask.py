@@ -59,7 +59,7 @@ def request(typed: Typed, home: Home) -> Request:
     if isinstance(workload, Path):
         listing, typed_in = FolderListing(need_folder(workload)), ""
     else:
-        typed_in, said = user.subfolder, _composed(typed, loaded, repository, ours)
+        typed_in, said = user.subfolder, _composed(typed, home, loaded, repository, ours)
     started = said.commands if said is not None else ()
     detected = config.detect(listing, typed_in=typed_in, app=loaded.text("app"), started=started)
     found = config.to_request(
@@ -76,12 +76,12 @@ def request(typed: Typed, home: Home) -> Request:
 
 
 def _composed(
-    typed: Typed, loaded: config.Loaded, repository: PrivateRepository, listing: TreeListing
+    typed: Typed, home: Home, loaded: config.Loaded, repository: PrivateRepository, listing: TreeListing
 ) -> config.Composed | None:
     """What the project's compose file says at BAD, and whether it says something else at GOOD."""
     if typed.compose_at is not None:
         listing = TreeListing(repository, repository.resolve(typed.compose_at).tree)
-    found = composed.composed(loaded, Cached(listing))
+    found = composed.composed(loaded, Cached(listing), home.cache / "compose")
     if found is None or not found.contents or typed.good in (WORKING_TREE, typed.bad):
         return found
     at_good = Cached(TreeListing(repository, repository.resolve(typed.good).tree))

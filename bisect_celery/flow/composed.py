@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from bisect_celery import config
 from bisect_celery.config.listing import Cached
 from bisect_celery.errors import UserError
 from bisect_celery.flow.compose_files import Files, contents, found_files
+from bisect_celery.flow.moment import for_a_moment
 from bisect_celery.stack.compose import project
 from bisect_celery.stack.compose.project import HOW_TO_GET_IT, NotResolved, Program, Resolved
 
@@ -37,8 +37,9 @@ class _Filled:
     lacking: tuple[str, ...]
 
 
-def composed(loaded: config.Loaded, files: Cached) -> config.Composed | None:
-    """What the project's compose file says, None where it has none or is to be left alone.
+def composed(loaded: config.Loaded, files: Cached, scratch: Path) -> config.Composed | None:
+    """What the project's compose file says, None where it has none or is to be left alone. Below `scratch` its files,
+    passwords among them, lie while it is read.
 
     Raises UserError where the user named a file that cannot be used; one that was only found is then left out, and
     that is told.
@@ -51,8 +52,8 @@ def composed(loaded: config.Loaded, files: Cached) -> config.Composed | None:
     if program is None:
         return _unused(found, "no compose program is installed here", HOW_TO_GET_IT, named)
     filled = _filled(found, loaded)
-    with tempfile.TemporaryDirectory(prefix="bisect-celery-compose-") as scratch:
-        root = Path(scratch).resolve()
+    with for_a_moment(scratch) as made:
+        root = made.resolve()
         folder = _written(found, root)
         try:
             resolved = _resolved(program, found, root, folder, _project(loaded.root), filled, files)

@@ -26,8 +26,10 @@ def said(folder: Path, files: Mapping[str, str], *, user: Mapping[str, str] | No
         for path, content in contents.items():
             (place / path).parent.mkdir(parents=True, exist_ok=True)
             (place / path).write_text(content)
-    found = composed(load(flags, typed_in=root, root=root, caller_environment={}), Cached(FolderListing(tree)))
+    loaded, scratch = load(flags, typed_in=root, root=root, caller_environment={}), folder / "scratch"
+    found = composed(loaded, Cached(FolderListing(tree)), scratch)
     assert found is not None
+    assert not scratch.exists() or not list(scratch.iterdir()), "passwords lie nowhere afterwards"
     return found
 
 
