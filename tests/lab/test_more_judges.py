@@ -7,6 +7,7 @@ import textwrap
 from scenario import SILENT, Scenario, Tried, of
 from test_watch import PLAIN, shop
 
+from bisect_celery.core.deadline import Deadlines
 from bisect_celery.model import Kind, Probe, Script
 
 SAYS = """
@@ -132,7 +133,9 @@ SUM = """
 def total(numbers):
     return sum(numbers)
 """
-# What the header leaves is never seen, so that the body is never sent; an unlock asks for ever.
+# What the header leaves is never seen, so that the body is never sent; an unlock asks for ever, so that the trial lasts
+# to the end of its time.
+ENDLESS = Deadlines(boot=90, quiet=4, total=15)
 FORGETFUL = "@app.task(ignore_result=True)\ndef work(n): return n * 2"
 
 
@@ -142,7 +145,7 @@ def test_a_chord_completes(tried: Tried) -> None:
     assert {(message.canvas, message.canvas_over) for message in tried.messages} == {(2, 2)}
 
 
-@of(Scenario(shop(FILES, FORGETFUL, SUM), Probe(script=CHORD, count=3), deadlines=SILENT))
+@of(Scenario(shop(FILES, FORGETFUL, SUM), Probe(script=CHORD, count=3), deadlines=ENDLESS))
 def test_a_chord_whose_body_is_never_sent(tried: Tried) -> None:
     assert {(message.canvas, message.canvas_over) for message in tried.messages} == {(2, 2)}
     assert {message.received for message in tried.messages} == {None}
