@@ -27,6 +27,8 @@ AT_ONCE = 6
 # Generous where silence is not the point: the machine is busy, and a healthy trial never waits for these.
 PATIENT = Deadlines(boot=90, quiet=20, total=120)
 SILENT = Deadlines(boot=90, quiet=4, total=120)
+# For what is never silent and never done: such a trial lasts to the end of its time.
+ENDLESS = Deadlines(boot=90, quiet=4, total=15)
 
 
 WORK = Probe("shop.work", "[3]")

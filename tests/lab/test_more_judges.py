@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from scenario import SILENT, Scenario, Tried, of
+from scenario import ENDLESS, SILENT, Scenario, Tried, of
 from test_watch import PLAIN, shop
 
-from bisect_celery.core.deadline import Deadlines
 from bisect_celery.model import Kind, Probe, Script
 
 SAYS = """
@@ -133,9 +132,7 @@ SUM = """
 def total(numbers):
     return sum(numbers)
 """
-# What the header leaves is never seen, so that the body is never sent; an unlock asks for ever, so that the trial lasts
-# to the end of its time.
-ENDLESS = Deadlines(boot=90, quiet=4, total=15)
+# What the header leaves is never seen, so that the body is never sent; an unlock asks for ever.
 FORGETFUL = "@app.task(ignore_result=True)\ndef work(n): return n * 2"
 
 

@@ -5,7 +5,7 @@ What each pool shows of each failure is a table in docs/judging.md; eventlet is 
 
 from __future__ import annotations
 
-from scenario import SILENT, Scenario, Tried, of
+from scenario import ENDLESS, SILENT, Scenario, Tried, of
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.model import Kind, Probe, Symptom
@@ -98,7 +98,7 @@ def test_to_be_asked_is_no_work_of_a_task(tried: Tried) -> None:
     assert (tried.observation.held, tried.observation.ended) == (1, "quiet")
 
 
-@of(Scenario(HEAD + TRIED_AGAIN, probe=FEW, worker=THREADS, deadlines=SILENT))
+@of(Scenario(HEAD + TRIED_AGAIN, probe=FEW, worker=THREADS, deadlines=ENDLESS))
 def test_why_a_task_asks_to_be_run_again_is_the_same_in_every_pool(tried: Tried) -> None:
     assert tried.seen.symptom == Symptom(Kind.STUCK_IN_TASK, "KeyError", "retry: 'price'"), tried.seen
 
