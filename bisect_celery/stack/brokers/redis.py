@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-import redis
-
 from bisect_celery.errors import InfraError
 from bisect_celery.model import BrokerTraits, Cancel, QueueCount
 from bisect_celery.stack.brokers.namespace import Space
@@ -148,6 +146,8 @@ class RedisSpace:
             self._ask("RESTORE", base64.b64decode(key), left, base64.b64decode(content), of=self._beside)
 
     def _ask(self, *words: Any, of: Any = None) -> Any:
+        import redis
+
         try:
             return (of or self._client).execute_command(*words)
         except redis.ResponseError as error:
@@ -157,6 +157,8 @@ class RedisSpace:
 
 
 def _client(reached: Bindings) -> Any:
+    import redis  # here: it would be a tenth of every start of ours, for the few who need it
+
     return redis.Redis(
         host=reached.host,
         port=reached.port,
