@@ -22,18 +22,31 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
+class _Values:
+    """Strategies by type, each made once: a type stands in many others, and what is shared is looked at once."""
+
+    def __init__(self, plain: dict[Any, st.SearchStrategy[Any]]) -> None:
+        self._made = dict(plain)
+
+    def of(self, kind: Any) -> st.SearchStrategy[Any]:
+        if kind not in self._made:
+            self._made[kind] = self._make(kind)
+        return self._made[kind]
+
+    def _make(self, kind: Any) -> st.SearchStrategy[Any]:
+        origin, arms = typing.get_origin(kind), typing.get_args(kind)
+        if origin in (typing.Union, types.UnionType):
+            return st.one_of(*(st.none() if arm is types.NoneType else self.of(arm) for arm in arms))
+        if origin is tuple and arms[-1] is Ellipsis:
+            return st.lists(self.of(arms[0]), max_size=2).map(tuple)
+        if origin is tuple:
+            return st.tuples(*map(self.of, arms))
+        if issubclass(kind, enum.Enum):
+            return st.sampled_from(kind)
+        hints = typing.get_type_hints(kind)
+        return st.builds(kind, **{field.name: self.of(hints[field.name]) for field in dataclasses.fields(kind)})
+
+
 def values(kind: Any, plain: dict[Any, st.SearchStrategy[Any]] = PLAIN) -> st.SearchStrategy[Any]:
     """Any value of a type that the model uses, nested as its hints say; `plain` has those of plain types."""
-    if kind in plain:
-        return plain[kind]
-    origin, arms = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return st.one_of(*(st.none() if arm is types.NoneType else values(arm, plain) for arm in arms))
-    if origin is tuple and arms[-1] is Ellipsis:
-        return st.lists(values(arms[0], plain), max_size=2).map(tuple)
-    if origin is tuple:
-        return st.tuples(*(values(arm, plain) for arm in arms))
-    if issubclass(kind, enum.Enum):
-        return st.sampled_from(kind)
-    hints = typing.get_type_hints(kind)
-    return st.builds(kind, **{field.name: values(hints[field.name], plain) for field in dataclasses.fields(kind)})
+    return _Values(plain).of(kind)

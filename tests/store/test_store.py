@@ -65,18 +65,16 @@ def test_saving_replaces_everything_but_the_trials(store: Store) -> None:
     assert store.load() == dataclasses.replace(done, judged=(judged(1),))
 
 
-@given(data=st.data())
+@given(values(Session), values(Judged))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_session_survives_another_process_reading_it(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory, any_session: Session, any_judged: Judged
 ) -> None:
-    any_session: Session = data.draw(values(Session))
-    any_judged: Judged = data.draw(values(Judged))
     number = abs(any_judged.trial.number) % 1000
     any_judged = dataclasses.replace(any_judged, trial=dataclasses.replace(any_judged.trial, number=number))
     name = "some id"
-    withheld_anyway = {"environment": (), "secrets": (), "companions": (), "worker_files": ()}
-    request = dataclasses.replace(any_session.request, **withheld_anyway)
+    kept_back = {"environment": (), "secrets": (), "companions": (), "worker_files": (), "worker_image": None}
+    request = dataclasses.replace(any_session.request, **kept_back)
     kept = dataclasses.replace(any_session, id=name, judged=(any_judged,), request=request)
     with Store.open(tmp_path_factory.mktemp("any") / "store.sqlite3") as store:
         store.begin(kept)
