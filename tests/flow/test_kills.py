@@ -23,7 +23,7 @@ from small_incident import Incident
 from bisect_celery.model import Judged, Outcome
 
 # Of the hundred that are promised, as many as the gate has time for; `BISECT_CELERY_KILLS=100` tries them all.
-KILLS = int(os.environ.get("BISECT_CELERY_KILLS", "40"))
+KILLS = int(os.environ.get("BISECT_CELERY_KILLS", "25"))
 SEED = 20260322
 # Where kills come, and how often: at a random moment after the start, after a worker was started, after a trial was
 # stored. On a slow machine a session is no further after so many seconds, so most moments count from a sign.
