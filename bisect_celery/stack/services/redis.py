@@ -126,7 +126,9 @@ class RedisService:
             server = self._servers.get(name)
         if server is None:
             return
-        log = None if server.process.alive() or name in self._down else last_lines(server.folder / "redis.log")
+        # Asked at its port: the shell beside it is still there for the moment in which it learns of the server's end.
+        here = name in self._down or (server.process.alive() and _answers_yet(server.bindings))
+        log = None if here else last_lines(server.folder / "redis.log")
         self._remove(name)
         if log is not None:
             raise gone(REDIS, log)
@@ -159,6 +161,18 @@ def _serves(server: _Server, cancel: Cancel) -> bool:
     """Wait until it does, or cannot."""
     cancel.wait(lambda: not server.process.alive() or speaks(server.bindings), START_DEADLINE, poll=0.005)
     return server.process.alive() and speaks(server.bindings)
+
+
+def _answers_yet(bindings: Bindings) -> bool:
+    """Whether a server is at the port, be it too busy to answer: a dying one's port still takes us, then hangs up."""
+    try:
+        with socket.create_connection((bindings.host, bindings.port), timeout=ANSWER_DEADLINE) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def speaks(bindings: Bindings) -> bool:
