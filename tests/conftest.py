@@ -17,6 +17,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from bisect_celery.core import syntax
 from bisect_celery.lab.cancel import Token
 from bisect_celery.stack.compose import project
 from bisect_celery.stack.services.mariadb import find_mariadb
@@ -78,6 +79,12 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "mariadb": mariadb_missing,
     "compose": compose_missing,
 }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport:
+    """As pytest's own: to show where a test failed it parses that file, beside the lab's threads, which parse too."""
+    return syntax.undisturbed(lambda: pytest.TestReport.from_item_and_call(item, call))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,15 +13,15 @@ MOST_TRIES = 20
 
 def module(source: str | bytes) -> ast.Module:
     """`ast.parse`. Raises what it does: SyntaxError, ValueError, RecursionError, MemoryError."""
-    return _undisturbed(lambda: ast.parse(source))
+    return undisturbed(lambda: ast.parse(source))
 
 
 def literal(text: str) -> object:
     """`ast.literal_eval`, which parses as well. Raises what it does: TypeError beside the errors of `module`."""
-    return _undisturbed(lambda: ast.literal_eval(text))
+    return undisturbed(lambda: ast.literal_eval(text))
 
 
-def _undisturbed(parse: Callable[[], T]) -> T:
+def undisturbed(parse: Callable[[], T]) -> T:
     """Once more where Python 3.11 fails because another thread parses too: it counts how deep it is in one place for
     all threads ("AST constructor recursion depth mismatch"), so that failing is chance and not the source's."""
     for _ in range(MOST_TRIES):

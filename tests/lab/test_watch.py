@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
-from scenario import SILENT, Scenario, Tried, of
+from scenario import ENDLESS, SILENT, Scenario, Tried, of
 
 from bisect_celery.core.deadline import Deadlines
 from bisect_celery.core.judge import Signature
@@ -404,7 +405,7 @@ def test_who_computes_is_not_stuck_however_silent(tried: Tried) -> None:
     assert tried.observation.quiet > 2
 
 
-@of(Scenario(shop(COMPUTES.replace("SECONDS", "3600")), probe=TWO, deadlines=Deadlines(boot=90, quiet=2, total=9)))
+@of(Scenario(shop(COMPUTES.replace("SECONDS", "3600")), probe=TWO, deadlines=replace(ENDLESS, quiet=2)))
 def test_who_computes_for_ever_is(tried: Tried) -> None:
     assert tried.observation.ended == "total"
     assert tried.seen.symptom == Symptom(Kind.STUCK_IN_TASK), tried.seen
@@ -512,7 +513,7 @@ def test_tasks_that_wait_to_be_run_again(tried: Tried) -> None:
             """
         ),
         probe=FEW,
-        deadlines=Deadlines(boot=90, quiet=20, total=5),
+        deadlines=ENDLESS,
     )
 )
 def test_tasks_that_are_run_again_for_ever(tried: Tried) -> None:
@@ -522,8 +523,8 @@ def test_tasks_that_are_run_again_for_ever(tried: Tried) -> None:
 
 @of(
     Scenario(
-        shop("@app.task\ndef work(n): time.sleep(1.5); return n"),
-        deadlines=Deadlines(boot=90, quiet=20, total=6),
+        shop("@app.task\ndef work(n): time.sleep(3); return n"),
+        deadlines=replace(ENDLESS, quiet=20),
     )
 )
 def test_tasks_that_go_on_past_the_limit_are_slow_not_stuck(tried: Tried) -> None:
