@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from bisect_celery.config.bindings import SET, service_of
 from bisect_celery.config.naming import part_of
@@ -24,6 +25,10 @@ FLAGS = {
     "header": OF_A_SYSTEM.format("this library's headers"),
     "library": OF_A_SYSTEM.format("this library's headers"),
 }
+# `NotRegistered('orders.mail')`, as events tell it, and "Task of kind 'orders.mail' never registered", as results do.
+_NAMED = re.compile(r"(?<=')[^\s']+(?=')|^[^\s']+$")
+_ALIKE = 0.8  # of two names, as difflib measures it: letters that differ, not words
+_LISTED = 5
 MIGRATE = "`--migrate 'python manage.py migrate'`"
 # How databases say that a table or column is not there: PostgreSQL, SQLite, MariaDB and MySQL.
 _NO_TABLE = re.compile(
@@ -65,7 +70,7 @@ def _flag(kind: str, name: str, fallback: Fallback | None) -> str:
 
 
 def of_probes(seen: Observation) -> tuple[str, ...]:
-    """What the failures of tasks say is missing: a table, a host, a variable. The first of each is enough."""
+    """What the failures of tasks say is missing: a table, a host, a variable, a task. The first of each is enough."""
     return tuple(dict.fromkeys(_of_tasks(seen)))
 
 
@@ -74,10 +79,29 @@ def _of_tasks(seen: Observation) -> Iterator[str]:
         if message.exception is None:
             continue
         detail = message.detail or ""
+        if message.exception == "NotRegistered":
+            named = _NAMED.search(detail)
+            yield from _like(named[0] if named else "", seen.worker.registered)
         if _NO_TABLE.search(detail):
             yield f"A task found no table or column: {MIGRATE}, and `--prepare` for what must be in it."
         for kind, name in missing_in(message.exception, detail):
             yield f"missing {kind} `{name}`: {flag(kind, name)}."
+
+
+def _like(task: str, registered: tuple[str, ...]) -> Iterator[str]:
+    """Which task may have been meant; nothing where the app has it, so that only its worker does not."""
+    names = [name for name in registered if not name.startswith("celery.")]
+    if not task or not names or task in names:
+        return
+    same_end = [name for name in names if name.rpartition(".")[2] == task.rpartition(".")[2]]
+    close = same_end or get_close_matches(task, names, 3, _ALIKE)
+    known = f"Named like it: {_listed(close)}" if close else f"It has {_listed(names)}"
+    yield f"The app has no task `{task}`. {known}."
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_LISTED])
+    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
 def flag(kind: str, name: str) -> str:

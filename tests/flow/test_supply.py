@@ -20,6 +20,7 @@ from bisect_celery.model import (
     Tree,
     Trial,
     Verdict,
+    WorkerFacts,
 )
 
 SUPPLIED = {
@@ -107,6 +108,34 @@ def test_a_task_that_reaches_nobody_is_told_once_which_service() -> None:
     lines = for_trial(failed("ConnectionError", "Error 111 connecting to localhost:6379. Connection refused."))
     assert lines == (f"missing host `localhost:6379`: {flag('host', 'localhost:6379')}.",)
     assert for_trial(failed("ValueError", "too many")) == ()
+
+
+TASKS = ("celery.ping", "billing.tasks.render_invoice", "mail.tasks.send", "old.send")
+
+
+@pytest.mark.parametrize(
+    ("task", "registered", "told"),
+    [
+        ("billing.tasks.render_invoices", TASKS, "Named like it: `billing.tasks.render_invoice`."),
+        ("mails.send", TASKS, "Named like it: `mail.tasks.send`, `old.send`."),
+        ("what.is.it", TASKS, "It has `billing.tasks.render_invoice`, `mail.tasks.send`, `old.send`."),
+        ("x.y", tuple("abcdefg"), "It has `a`, `b`, `c`, `d`, `e` and 2 more."),
+    ],
+)
+def test_a_task_that_the_app_does_not_have_may_be_misspelt(task: str, registered: tuple[str, ...], told: str) -> None:
+    for said in (task, repr(task), f"Task of kind {task!r} never registered, please make sure it's imported."):
+        assert for_trial(unknown(said, registered)) == (f"The app has no task `{task}`. {told}",)
+
+
+def test_a_task_that_only_the_worker_does_not_have_is_spelt_well() -> None:
+    assert for_trial(unknown("'old.send'", TASKS)) == ()
+    assert for_trial(unknown("'old.send'", ("celery.ping",))) == ()
+
+
+def unknown(said: str, registered: tuple[str, ...]) -> Judged:
+    judged = failed("NotRegistered", said)
+    seen = replace(judged.trial.observation, worker=WorkerFacts(registered=registered))
+    return replace(judged, trial=replace(judged.trial, observation=seen))
 
 
 def test_a_trial_that_went_well_needs_nothing() -> None:
