@@ -32,8 +32,10 @@ _PLAIN_VALUE = re.compile(
 )
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 _ASSIGNMENT = re.compile(
-    r"""["']?(?P<name>[A-Za-z_][\w.-]*)["']?\s*[:=]\s*(?:[rbuf]{0,2})(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',#}{\[\]()]+)"""
+    r"""["']?(?P<name>[A-Za-z_][\w.-]*)["']?\s*[:=]\s*\(?\s*(?:[rbuf]{0,2})(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',#}{\[\]()]+)"""
 )
+# What Python takes where a variable is not set: `get(NAME, "this")`, `env(NAME, default="this")`, `x or "this"`.
+_INSTEAD = re.compile(r"""(?:,\s*(?:default\s*=\s*)?|\bor\s+|\belse\s+)(?P<quote>["'])(?P<value>.+?)(?P=quote)""")
 
 
 def is_secret_name(name: str) -> bool:
@@ -79,11 +81,27 @@ def of_file(name: str, content: bytes) -> Iterator[str]:
             variables = {}
         for key, value in variables.items():
             yield from of_variable(key, value or "", private=True)
+    of_code = base.endswith(".py")
     for match in _ASSIGNMENT.finditer(text):
-        value = match["value"].strip("\"'")
-        if is_secret_name(match["name"]) and not _PLAIN_VALUE.match(value):
-            yield value
+        if is_secret_name(match["name"]):
+            yield from _of_expression(match, text) if of_code else _unless_plain(match["value"].strip("\"'"))
     yield from of_urls(text)
+
+
+def _of_expression(assignment: re.Match[str], text: str) -> Iterator[str]:
+    """Of Python's, what is written out: of `os.environ.get("SECRET_KEY", "s3cr3t")` the last, no word of the code's."""
+    value = assignment["value"]
+    if value[0] in "\"'" or value[0].isdigit():
+        yield from _unless_plain(value.strip("\"'"))
+        return
+    rest = text[assignment.end() :].partition("\n")[0]
+    for literal in _INSTEAD.finditer(rest):
+        yield from _unless_plain(literal["value"])
+
+
+def _unless_plain(value: str) -> Iterator[str]:
+    if not _PLAIN_VALUE.match(value):
+        yield value
 
 
 def unique(values: Iterable[str]) -> tuple[str, ...]:
