@@ -357,13 +357,22 @@ def ancestors() -> Iterator[tuple[str, ...]]:
     """The command lines of what started us, and of what started that; nothing where the system does not tell."""
     pid = os.getppid()
     while pid > 1:
+        words = command_line(pid)
         try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return
-        yield tuple(word.decode("utf-8", "replace") for word in words.split(b"\0")[:-1])
+        yield words
         pid = int(fields[1])
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """The words that a program was started with; none when it is gone, or the system does not tell."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(word.decode("utf-8", "replace") for word in words.split(b"\0")[:-1])
 
 
 def is_alive(owner: Owner) -> bool:

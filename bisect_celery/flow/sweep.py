@@ -7,7 +7,7 @@ import shutil
 
 from bisect_celery import proc
 from bisect_celery.home import Home
-from bisect_celery.lab.guardian import owner_of, remove_folders
+from bisect_celery.lab.guardian import guarded, owner_of, remove_folders
 from bisect_celery.model import Owner
 from bisect_celery.stack.containers import sweep as container_sweep
 from bisect_celery.store.database import Store
@@ -26,6 +26,8 @@ def sweep(home: Home, *, remote: bool = False) -> tuple[str, ...]:
     removed = []
     dead = {owner for _, owner in proc.labelled() if _is_dead(owner)}
     for owner in dead:
+        if _has_a_guardian_elsewhere(owner, home):
+            continue
         killed = proc.kill_labelled(owner)
         removed += [f"{killed} processes of session {owner.session}"] if killed else []
     with contextlib.suppress(Exception):  # no engine, no containers
@@ -37,6 +39,12 @@ def sweep(home: Home, *, remote: bool = False) -> tuple[str, ...]:
             remove_folders(left_by, scratch)
             removed.append(f"the scratch folder of session {left_by.session}")
     return tuple(removed)
+
+
+def _has_a_guardian_elsewhere(owner: Owner, home: Home) -> bool:
+    """Whether it is being taken down by who alone knows its folders. Here we know them, and go on where it stood."""
+    scratch = guarded(owner)
+    return scratch is not None and home.sessions not in scratch.parents
 
 
 def forget_requests(home: Home, store: Store) -> None:

@@ -21,6 +21,7 @@ OWNER = "owner"
 # What finding the container engine again takes.
 ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
           "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")  # fmt: skip
+MODULE = "bisect_celery.lab.guardian"
 GOODBYE = b"goodbye"
 CONTAINERS = b"containers"
 
@@ -30,7 +31,7 @@ class Guardian:
 
     def __init__(self, owner: Owner, scratch: Path) -> None:
         """`scratch` is the session's temporary folder, which need not be there yet."""
-        words = [sys.executable, "-m", "bisect_celery.lab.guardian", owner.label(), str(scratch)]
+        words = [sys.executable, "-m", MODULE, owner.label(), str(scratch)]
         environment = proc.clean_environment({"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
         for name in ENGINE:
             if name in os.environ:
@@ -70,6 +71,15 @@ def remove_folders(owner: Owner, scratch: Path) -> None:
         return
     remove_noted(scratch.parent / "git" / "tmp" / "socket-folder")
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def guarded(owner: Owner) -> Path | None:
+    """The temporary folder that the owner's guardian is to remove; None where no guardian lives."""
+    for pid, _ in proc.labelled(owner):
+        words = proc.command_line(pid)
+        if MODULE in words and proc.start_time(pid) is not None:
+            return Path(words[-1])
+    return None
 
 
 def owner_of(folder: Path) -> Owner | None:
