@@ -77,7 +77,7 @@ def guarded(owner: Owner) -> Path | None:
     """The temporary folder that the owner's guardian is to remove; None where no guardian lives."""
     for pid, _ in proc.labelled(owner):
         words = proc.command_line(pid)
-        if MODULE in words and proc.start_time(pid) is not None:
+        if MODULE in words:
             return Path(words[-1])
     return None
 

@@ -166,9 +166,7 @@ def _serves(server: _Server, cancel: Cancel) -> bool:
 def _answers_yet(bindings: Bindings) -> bool:
     """Whether a server is at the port, be it too busy to answer: a dying one's port still takes us, then hangs up."""
     try:
-        with socket.create_connection((bindings.host, bindings.port), timeout=ANSWER_DEADLINE) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(1) != b""
+        return _exchanged(bindings, "PING") != b""
     except TimeoutError:
         return True
     except OSError:
@@ -181,16 +179,21 @@ def speaks(bindings: Bindings) -> bool:
 
 
 def told_to(bindings: Bindings, command: str) -> bytes:
-    """What it answers to our password and a command; as much as it says before it closes, b"" where it does not listen.
+    """What it answers to our password and a command; b"" where it does not listen or answer."""
+    try:
+        return _exchanged(bindings, command)
+    except OSError:
+        return b""
+
+
+def _exchanged(bindings: Bindings, command: str) -> bytes:
+    """As much as it says before it closes. Raises OSError where it does not listen, TimeoutError where it is silent.
 
     By hand, because a client of its own would wait and try again.
     """
     heard = b""
-    try:
-        with socket.create_connection((bindings.host, bindings.port), timeout=ANSWER_DEADLINE) as connection:
-            connection.sendall(f"AUTH {bindings.password}\r\n{command}\r\n".encode())
-            while heard.count(b"\n") < 2 and (some := connection.recv(256)):
-                heard += some
-    except OSError:
-        pass
+    with socket.create_connection((bindings.host, bindings.port), timeout=ANSWER_DEADLINE) as connection:
+        connection.sendall(f"AUTH {bindings.password}\r\n{command}\r\n".encode())
+        while heard.count(b"\n") < 2 and (some := connection.recv(256)):
+            heard += some
     return heard
