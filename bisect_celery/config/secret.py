@@ -34,8 +34,9 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 _ASSIGNMENT = re.compile(
     r"""["']?(?P<name>[A-Za-z_][\w.-]*)["']?\s*[:=]\s*\(?\s*(?:[rbuf]{0,2})(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',#}{\[\]()]+)"""
 )
-# What Python takes where a variable is not set: `get(NAME, "this")`, `env(NAME, default="this")`, `x or "this"`.
-_INSTEAD = re.compile(r"""(?:,\s*(?:default\s*=\s*)?|\bor\s+|\belse\s+)(?P<quote>["'])(?P<value>.+?)(?P=quote)""")
+# What Python takes where a variable is not set: `get(NAME, "this")`, `env(NAME, default="this")`, `x or "this"`;
+# and what follows an annotation.
+_INSTEAD = re.compile(r"""(?:[,=]\s*|\bor\s+|\belse\s+)(?P<quote>["'])(?P<value>.+?)(?P=quote)""")
 
 
 def is_secret_name(name: str) -> bool:

@@ -15,6 +15,7 @@ IN_CODE = {
     'SECRET_KEY = os.environ["SECRET_KEY"]': [],
     'SECRET_KEY = os.environ.get("KEY", "s3cr3t-one")': ["s3cr3t-one"],
     'SECRET_KEY = env.str("KEY", default="s3cr3t-one")': ["s3cr3t-one"],
+    'SECRET_KEY: str = "s3cr3t-one"': ["s3cr3t-one"],
     "API_TOKEN = conf['mail']['token'] or 's3cr3t-one'": ["s3cr3t-one"],
     "API_TOKEN = config('db', default='development')": [],
     'TOKEN = None\nMAIL = "nothing private"': [],
